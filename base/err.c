@@ -1,0 +1,60 @@
+#include "base/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void append_cause(struct err *e)
+{
+	size_t used = strlen(e->msg);
+
+	snprintf(e->msg + used, sizeof(e->msg) - used, ": %s", strerror(e->code));
+}
+
+int err_errno(struct err *e, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	e->code = code > 0 ? code : EIO;
+	va_start(ap, fmt);
+	vsnprintf(e->msg, sizeof(e->msg) - 64, fmt, ap);
+	va_end(ap);
+	append_cause(e);
+	return -e->code;
+}
+
+int err_set(struct err *e, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	e->code = code > 0 ? code : EIO;
+	va_start(ap, fmt);
+	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	va_end(ap);
+	return -e->code;
+}
+
+int err_wrap(struct err *e, const char *fmt, ...)
+{
+	char old[sizeof(e->msg)];
+	va_list ap;
+	size_t used;
+
+	memcpy(old, e->msg, sizeof(old));
+	va_start(ap, fmt);
+	vsnprintf(e->msg, sizeof(e->msg) / 2, fmt, ap);
+	va_end(ap);
+	used = strlen(e->msg);
+	snprintf(e->msg + used, sizeof(e->msg) - used, ": %s", old);
+	return -e->code;
+}
+
+void err_clear(struct err *e)
+{
+	*e = (struct err)ERR_INIT;
+}
+
+int err_exit(struct err *e, int exit_code)
+{
+	e->exit = exit_code;
+	return -e->code;
+}

@@ -1,0 +1,85 @@
+/*
+ * A container as the host remembers it: its state directory, and its status from kernel facts.
+ *
+ *   ROOT/ID/lock         flock: shared for readers, exclusive for verbs that change something
+ *   ROOT/ID/state.json   what bailey must know to end the container; replaced atomically, written
+ *                        BEFORE what it names is made, so that `delete --force` always finds it
+ *   ROOT/ID/config.json  the configuration as it was at create
+ *   ROOT/ID/start.sock   init listens here until it executes the payload
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "cgroups/cgroups.h"
+#include "runtime/cli.h"
+#include "spec/spec.h"
+
+enum status { ST_CREATING, ST_CREATED, ST_RUNNING, ST_PAUSED, ST_STOPPED, ST_COUNT };
+extern const char *const status_names[ST_COUNT];
+
+struct container {
+	struct arena *arena;
+	const char *id;
+	const char *dir; /* ROOT/ID */
+	int dirfd;
+	int lockfd;
+	/* state.json */
+	pid_t pid;	     /* 0: init was not yet made */
+	uint64_t start_time; /* of pid: field 22 of /proc/PID/stat, clock ticks since boot */
+	const char *bundle, *rootfs, *created, *owner;
+	const char *cgroup_path, *cgroup_made_from; /* NULL: none */
+	bool systemd;
+	bool ready; /* set-up finished (create returned): not "creating" any more */
+	struct spec_map annotations;
+	int pidfd; /* of a verified living init, else -EBADF */
+};
+void container_close(struct container *c); /* accepts NULL; releases the lock, frees */
+static inline void container_closep(struct container **c)
+{
+	container_close(*c);
+}
+#define _cleanup_container_ __attribute__((cleanup(container_closep)))
+
+enum lock_mode { LOCK_NONE_, LOCK_READ, LOCK_WRITE };
+
+/* Opens an existing container. "container \"x\" does not exist" (-ENOENT) where there is none. */
+int container_open(const struct globals *g, const char *id, enum lock_mode lock,
+    struct container **ret, struct err *e);
+/* Reserves ID: makes the directory; -EEXIST names the ID. Holds LOCK_WRITE. */
+int container_new(const struct globals *g, const char *id, struct container **ret, struct err *e);
+/* Writes state.json. */
+int container_save(const struct container *c, struct err *e);
+/* Removes the state directory. */
+int container_forget(struct container *c, struct err *e);
+/* The configuration as it was at create. */
+int container_spec(const struct container *c, struct spec **ret, struct err *e);
+
+/* From kernel facts: pid alive with the same start time and not a zombie; start.sock still
+ * listening (created); cgroup frozen (paused). Opens c->pidfd. */
+int container_status(struct container *c, enum status *ret, struct err *e);
+/* Is the verb legal in the status? One table in status.c. Error: the text that engines match, e.g.
+ * "container not running". */
+enum container_event {
+	EV_START,
+	EV_EXEC,
+	EV_KILL,
+	EV_DELETE,
+	EV_PAUSE,
+	EV_RESUME,
+	EV_UPDATE,
+	EV_PS,
+	EV_EVENTS,
+	EV_COUNT
+};
+int status_check(const struct container *c, enum container_event ev, enum status st, struct err *e);
+
+/* IDs below g->root, sorted; NULL-terminated, caller strv_free()s. A missing root is an empty list.
+ */
+int container_ids(const struct globals *g, char ***ret, struct err *e);
+/* struct spec_state of a container in a status, strings borrowed from c. */
+void container_state(const struct container *c, enum status st, struct spec_state *ret);
+/* The container's cgroup opened; -ENOENT with a message when it has none. */
+int container_cgroup(const struct container *c, struct cgroup *ret, struct err *e);
