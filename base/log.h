@@ -9,10 +9,16 @@
 #include "base/err.h"
 
 enum log_format { LOG_TEXT, LOG_JSON };
+enum log_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_DEBUG };
 
 /* path: NULL for stderr, a file (appended, O_CLOEXEC), "journald:[ID]" or "syslog:[ID]". An error
  * always goes to stderr as well when path is given, as engines expect. */
 int log_open(const char *path, enum log_format format, bool debug, struct err *e);
+/* Without it stderr gets errors and warnings and the log errors alone (podman reads the log as one
+ * JSON object); this sets both. log_open with debug sets LEVEL_DEBUG. */
+void log_set_level(enum log_level level);
+/* "error", "warning", "debug"; -EINVAL for others. */
+int log_parse_level(const char *s, enum log_level *ret);
 /* The log's descriptor, or -EBADF: code that closes inherited fds must spare it. */
 int log_fd(void);
 /* From here on nothing is written: the child calls it before it runs what is not ours. */
