@@ -3,12 +3,16 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
-#include <linux/sched/types.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+/* The kernel's header defines struct sched_param as well, as <sched.h> does. */
+#define sched_param kernel_sched_param
+#include <linux/sched/types.h>
+#undef sched_param
 
 /* All return the kernel's value, or -1 with errno. */
 static inline pid_t sys_clone3(struct clone_args *a)
