@@ -62,9 +62,14 @@ const struct json *json_get(const struct json *object, const char *key); /* NULL
 const char *json_path(struct arena *a, const struct json *node);
 const char *json_type_name(enum json_type t);
 
+/* s in double quotes with control bytes escaped and long text cut, for messages; in the arena. */
+const char *json_quote(struct arena *a, const char *s);
+/* Bytes of the well-formed UTF-8 sequence (RFC 3629) at s, which has n bytes left; 0: malformed. */
+size_t utf8_seq_len(const char *s, size_t n);
+
 /* Generator. Calls nest: json_gen_map(g); json_gen_key(g, "k"); json_gen_str(g, "v");
- * json_gen_end(g). Misuse (a value where a key is due) aborts in debug builds and gives an error at
- * json_gen_done. */
+ * json_gen_end(g). Misuse (a value where a key is due, an infinite number, text asked for before
+ * the last json_gen_end) is a defect of the caller and aborts. */
 struct json_gen;
 struct json_gen *json_gen_new(bool pretty); /* pretty: two blanks per level */
 void json_gen_free(struct json_gen *g);
