@@ -1,0 +1,315 @@
+#include "runtime/container.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "base/str.h"
+
+#define STATE_MAX  (1024 * 1024)
+#define CONFIG_MAX JSON_MAX_SIZE
+
+static struct container *container_alloc(const struct globals *g, const char *id)
+{
+	struct arena *a = arena_new();
+	struct container *c = arena_alloc(a, sizeof(*c));
+
+	c->arena = a;
+	c->id = arena_strdup(a, id);
+	c->dir = arena_printf(a, "%s/%s", g->root, id);
+	c->dirfd = c->lockfd = c->pidfd = -EBADF;
+	return c;
+}
+
+void container_close(struct container *c)
+{
+	if (!c)
+		return;
+	closep(&c->dirfd);
+	closep(&c->lockfd);
+	closep(&c->pidfd);
+	arena_free(c->arena);
+}
+
+/* The lock file goes away with the directory: who waited for it finds nothing when it gets it. */
+static int take_lock(struct container *c, enum lock_mode mode, struct err *e)
+{
+	struct stat locked, named;
+
+	c->lockfd = openat(c->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (c->lockfd < 0)
+		return err_errno(e, errno, "open %s/lock", c->dir);
+	while (flock(c->lockfd, mode == LOCK_WRITE ? LOCK_EX : LOCK_SH) < 0)
+		if (errno != EINTR)
+			return err_errno(e, errno, "lock %s/lock", c->dir);
+	if (fstat(c->lockfd, &locked) < 0 ||
+	    fstatat(c->dirfd, "lock", &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    locked.st_ino != named.st_ino)
+		return err_set(e, ENOENT, "container \"%s\" does not exist", c->id);
+	return 0;
+}
+
+static const char *opt_string(struct container *c, const struct json *doc, const char *key)
+{
+	const struct json *v = json_get(doc, key);
+
+	return v && v->type == JSON_STRING ? arena_strdup(c->arena, v->s) : NULL;
+}
+
+static bool opt_true(const struct json *doc, const char *key)
+{
+	const struct json *v = json_get(doc, key);
+
+	return v && v->type == JSON_BOOL && v->b;
+}
+
+static int64_t opt_int(const struct json *doc, const char *key)
+{
+	const struct json *v = json_get(doc, key);
+
+	return v && v->type == JSON_INT ? v->i : 0;
+}
+
+static void load_annotations(struct container *c, const struct json *doc)
+{
+	const struct json *map = json_get(doc, "annotations");
+
+	if (!map || map->type != JSON_OBJECT)
+		return;
+	c->annotations.v = arena_calloc(c->arena, map->len, sizeof(*c->annotations.v));
+	json_foreach (it, map) {
+		if (it->type != JSON_STRING)
+			continue;
+		c->annotations.v[c->annotations.n++] = (struct spec_kv){
+			.key = it->key,
+			.value = it->s,
+		};
+	}
+}
+
+/* A missing state.json is a container whose creator died at once: nothing was made for it. */
+static int load_state(struct container *c, struct err *e)
+{
+	const struct json *doc;
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	if (faccessat(c->dirfd, "state.json", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return 0;
+	r = file_read(c->dirfd, "state.json", STATE_MAX, &text, &len, e);
+	if (r == 0)
+		r = json_parse(c->arena, "state.json", text, len, &doc, e);
+	if (r < 0)
+		return err_wrap(e, "%s", c->dir);
+	c->pid = (pid_t)opt_int(doc, "pid");
+	c->start_time = (uint64_t)opt_int(doc, "startTime");
+	c->bundle = opt_string(c, doc, "bundle");
+	c->rootfs = opt_string(c, doc, "rootfs");
+	c->created = opt_string(c, doc, "created");
+	c->owner = opt_string(c, doc, "owner");
+	c->cgroup_path = opt_string(c, doc, "cgroupPath");
+	c->cgroup_made_from = opt_string(c, doc, "cgroupMadeFrom");
+	c->systemd = opt_true(doc, "systemd");
+	c->ready = opt_true(doc, "ready");
+	load_annotations(c, doc);
+	return 0;
+}
+
+int container_open(const struct globals *g, const char *id, enum lock_mode lock,
+    struct container **ret, struct err *e)
+{
+	_cleanup_container_ struct container *c = NULL;
+	int r = spec_check_id(id, e);
+
+	if (r < 0)
+		return r;
+	c = container_alloc(g, id);
+	c->dirfd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (c->dirfd < 0 && errno == ENOENT)
+		return err_set(e, ENOENT, "container \"%s\" does not exist", id);
+	if (c->dirfd < 0)
+		return err_errno(e, errno, "open %s", c->dir);
+	if (lock != LOCK_NONE_ && (r = take_lock(c, lock, e)) < 0)
+		return r;
+	r = load_state(c, e);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(c);
+	return 0;
+}
+
+/* mkdir -p of the state root: private to its owner, as it holds copies of configurations. */
+static int make_root(const char *root, struct err *e)
+{
+	_cleanup_free_ char *path = path_normalize(root);
+
+	for (char *p = path + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			return err_errno(e, errno, "--root %s: mkdir %s", root, path);
+		*p = '/';
+	}
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_errno(e, errno, "--root %s: mkdir", root);
+	return 0;
+}
+
+int container_new(const struct globals *g, const char *id, struct container **ret, struct err *e)
+{
+	_cleanup_container_ struct container *c = NULL;
+	int r = spec_check_id(id, e);
+
+	if (r < 0)
+		return r;
+	c = container_alloc(g, id);
+	if (mkdir(c->dir, 0711) < 0) {
+		if (errno == ENOENT) {
+			r = make_root(g->root, e);
+			if (r < 0)
+				return r;
+			errno = mkdir(c->dir, 0711) < 0 ? errno : 0;
+		}
+		if (errno == EEXIST)
+			return err_set(e, EEXIST, "container with id \"%s\" already exists (in %s)",
+			    id, g->root);
+		if (errno)
+			return err_errno(e, errno, "mkdir %s", c->dir);
+	}
+	c->dirfd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (c->dirfd < 0) {
+		err_errno(e, errno, "open %s", c->dir);
+		(void)rmdir(c->dir);
+		return -e->code;
+	}
+	r = take_lock(c, LOCK_WRITE, e);
+	if (r < 0) {
+		(void)rmdir(c->dir);
+		return r;
+	}
+	*ret = steal_ptr(c);
+	return 0;
+}
+
+int container_save(const struct container *c, struct err *e)
+{
+	_cleanup_json_gen_ struct json_gen *g = json_gen_new(false);
+	const char *text;
+	size_t len;
+	int r;
+
+	json_gen_map(g);
+	json_gen_kstr(g, "ociVersion", OCI_VERSION);
+	json_gen_kstr(g, "id", c->id);
+	json_gen_kint(g, "pid", c->pid);
+	json_gen_kint(g, "startTime", (int64_t)c->start_time);
+	json_gen_kstr(g, "bundle", c->bundle);
+	json_gen_kstr(g, "rootfs", c->rootfs);
+	json_gen_kstr(g, "created", c->created);
+	json_gen_kstr(g, "owner", c->owner);
+	json_gen_kstr(g, "cgroupPath", c->cgroup_path);
+	json_gen_kstr(g, "cgroupMadeFrom", c->cgroup_made_from);
+	json_gen_kbool(g, "systemd", c->systemd);
+	json_gen_kbool(g, "ready", c->ready);
+	json_gen_key(g, "annotations");
+	json_gen_map(g);
+	for (size_t i = 0; i < c->annotations.n; i++)
+		json_gen_kstr(g, c->annotations.v[i].key, c->annotations.v[i].value);
+	json_gen_end(g);
+	json_gen_end(g);
+	text = json_gen_text(g, &len);
+	r = file_replace(c->dirfd, "state.json", text, len, 0600, true, e);
+	return r < 0 ? err_wrap(e, "%s", c->dir) : 0;
+}
+
+int container_forget(struct container *c, struct err *e)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	int fd = fcntl(c->dirfd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_errno(e, errno, "dup");
+	d = fdopendir(fd);
+	if (!d) {
+		close(fd);
+		return err_errno(e, errno, "read %s", c->dir);
+	}
+	rewinddir(d);
+	for (struct dirent *ent; (ent = readdir(d));) {
+		if (streq(ent->d_name, ".") || streq(ent->d_name, ".."))
+			continue;
+		if (unlinkat(c->dirfd, ent->d_name, 0) < 0 && errno != ENOENT)
+			return err_errno(e, errno, "remove %s/%s", c->dir, ent->d_name);
+	}
+	if (rmdir(c->dir) < 0 && errno != ENOENT)
+		return err_errno(e, errno, "rmdir %s", c->dir);
+	return 0;
+}
+
+int container_spec(const struct container *c, struct spec **ret, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = file_read(c->dirfd, "config.json", CONFIG_MAX, &text, &len, e);
+
+	if (r == 0)
+		r = spec_parse("config.json", c->bundle ? c->bundle : "/", text, len, ret, e);
+	return r < 0 ? err_wrap(e, "%s", c->dir) : 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int container_ids(const struct globals *g, char ***ret, struct err *e)
+{
+	_cleanup_closedir_ DIR *d = opendir(g->root);
+	_cleanup_strv_ char **ids = xcalloc(1, sizeof(char *));
+
+	if (!d && errno != ENOENT)
+		return err_errno(e, errno, "read --root %s", g->root);
+	for (struct dirent *ent; d && (ent = readdir(d));) {
+		struct err bad_name = ERR_INIT;
+
+		if (ent->d_name[0] != '.' && (ent->d_type == DT_DIR || ent->d_type == DT_UNKNOWN) &&
+		    spec_check_id(ent->d_name, &bad_name) == 0)
+			strv_push(&ids, xstrdup(ent->d_name));
+	}
+	qsort(ids, strv_len(ids), sizeof(char *), compare_names);
+	*ret = steal_ptr(ids);
+	return 0;
+}
+
+void container_state(const struct container *c, enum status st, struct spec_state *ret)
+{
+	*ret = (struct spec_state){
+		.id = c->id,
+		.status = status_names[st],
+		.bundle = c->bundle ? c->bundle : "",
+		.rootfs = c->rootfs,
+		.created = c->created,
+		.owner = c->owner,
+		.pid = st == ST_STOPPED ? 0 : c->pid,
+		.annotations = &c->annotations,
+	};
+}
+
+int container_cgroup(const struct container *c, struct cgroup *ret, struct err *e)
+{
+	if (!c->cgroup_path)
+		return err_set(e, ENOENT,
+		    "container \"%s\" has no cgroup: it was created without one (rootless without "
+		    "a "
+		    "delegated cgroup, or --cgroup-manager=disabled)",
+		    c->id);
+	return cgroup_open(c->cgroup_path, ret, e);
+}

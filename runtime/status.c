@@ -1,0 +1,118 @@
+/*
+ * Status is read off the kernel, never off a stored word:
+ *
+ *   creating  state.json is not marked ready, and who makes it still holds the lock, or init lives
+ *   created   init lives and still listens on start.sock
+ *   running   init lives and executed the payload: the socket is closed
+ *   paused    running, and its cgroup is frozen
+ *   stopped   no such process, a zombie, or another process with that number
+ */
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "runtime/container.h"
+#include "runtime/procstat.h"
+
+const char *const status_names[ST_COUNT] = {
+	[ST_CREATING] = "creating",
+	[ST_CREATED] = "created",
+	[ST_RUNNING] = "running",
+	[ST_PAUSED] = "paused",
+	[ST_STOPPED] = "stopped",
+};
+
+/* The order closes the race with pid reuse: what pidfd holds cannot be replaced while it is
+ * compared. */
+static bool init_alive(struct container *c)
+{
+	_cleanup_close_ int pidfd = -EBADF;
+	struct procstat st;
+
+	if (c->pid <= 0)
+		return false;
+	pidfd = sys_pidfd_open(c->pid, 0);
+	if (pidfd < 0 || procstat_read(c->pid, &st) < 0)
+		return false;
+	if (st.start_time != c->start_time || st.state == 'Z' || st.state == 'X')
+		return false;
+	closep(&c->pidfd);
+	c->pidfd = steal_fd(&pidfd);
+	return true;
+}
+
+static bool still_listening(const struct container *c)
+{
+	_cleanup_close_ int fd = unix_connect_at(SOCK_SEQPACKET, c->dirfd, "start.sock");
+
+	return fd >= 0 || fd == -EAGAIN; /* EAGAIN: the backlog is full, so it is there */
+}
+
+int container_status(struct container *c, enum status *ret, struct err *e)
+{
+	bool frozen = false;
+
+	if (!init_alive(c)) {
+		*ret = ST_STOPPED;
+		return 0;
+	}
+	if (!c->ready) {
+		*ret = ST_CREATING;
+		return 0;
+	}
+	if (still_listening(c)) {
+		*ret = ST_CREATED;
+	} else {
+		*ret = ST_RUNNING;
+	}
+	if (c->cgroup_path) {
+		_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
+		struct err gone = ERR_INIT;
+
+		if (cgroup_open(c->cgroup_path, &cg, &gone) == 0 &&
+		    cgroup_is_frozen(&cg, &frozen, &gone) == 0 && frozen)
+			*ret = ST_PAUSED;
+	}
+	return 0;
+}
+
+/* Which status allows which verb; the text for the others is what engines look for. */
+#define ON(st) (1u << (st))
+static const struct {
+	const char *verb;
+	unsigned allowed;
+	const char *text; /* %s: the status */
+} legal[EV_COUNT] = {
+	[EV_START] = { "start", ON(ST_CREATED),
+	    "cannot start a container that is %s: only a created one can be started" },
+	[EV_EXEC] = { "exec", ON(ST_CREATED) | ON(ST_RUNNING),
+	    "cannot exec in a %s container: container not running" },
+	[EV_KILL] = { "kill", ON(ST_CREATED) | ON(ST_RUNNING) | ON(ST_PAUSED) | ON(ST_CREATING),
+	    "container not running (it is %s)" },
+	[EV_DELETE] = { "delete", ON(ST_STOPPED) | ON(ST_CREATED),
+	    "cannot delete a container that is not stopped: it is %s (--force kills it first)" },
+	[EV_PAUSE] = { "pause", ON(ST_CREATED) | ON(ST_RUNNING),
+	    "container not running: it is %s" },
+	[EV_RESUME] = { "resume", ON(ST_PAUSED), "container not paused: it is %s" },
+	[EV_UPDATE] = { "update", ON(ST_CREATED) | ON(ST_RUNNING) | ON(ST_PAUSED),
+	    "container not running: it is %s" },
+	[EV_PS] = { "ps", ON(ST_CREATED) | ON(ST_RUNNING) | ON(ST_PAUSED),
+	    "container not running: it is %s" },
+	[EV_EVENTS] = { "events", ON(ST_CREATED) | ON(ST_RUNNING) | ON(ST_PAUSED),
+	    "container not running: it is %s" },
+};
+
+int status_check(const struct container *c, enum container_event ev, enum status st, struct err *e)
+{
+	char why[256];
+
+	if (legal[ev].allowed & ON(st))
+		return 0;
+	snprintf(why, sizeof(why), legal[ev].text, status_names[st]);
+	return err_set(
+	    e, ev == EV_KILL ? ESRCH : EBUSY, "%s \"%s\": %s", legal[ev].verb, c->id, why);
+}
