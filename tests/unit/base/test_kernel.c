@@ -1,0 +1,76 @@
+#include "tests/unit/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/kernel.h"
+
+TEST(require_holds_here)
+{
+	struct err e = ERR_INIT;
+
+	unsetenv("BAILEY_TEST_NO_SYSCALL");
+	CHECK_INT(kernel_require(&e), 0);
+	CHECK_INT(e.code, 0);
+}
+
+/* Every probe must really make its call: with it simulated away the name has to appear. */
+TEST(require_names_what_is_missing)
+{
+#ifdef BAILEY_TESTING
+	static const char *const calls[] = { "openat2", "clone3", "open_tree", "move_mount",
+		"fsopen", "fsconfig", "fsmount", "mount_setattr", "pidfd_open" };
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		struct err e = ERR_INIT;
+		char list[64];
+		snprintf(list, sizeof(list), "nothing,%s", calls[i]);
+		setenv("BAILEY_TEST_NO_SYSCALL", list, 1);
+		CHECK_INT(kernel_require(&e), -ENOSYS);
+		CHECK_HAS(e.msg, calls[i]);
+		CHECK_HAS(e.msg, "5.12");
+	}
+	unsetenv("BAILEY_TEST_NO_SYSCALL");
+#else
+	struct err e = ERR_INIT;
+
+	setenv("BAILEY_TEST_NO_SYSCALL", "openat2", 1);
+	CHECK_INT(kernel_require(&e), 0); /* a release build does not listen */
+	unsetenv("BAILEY_TEST_NO_SYSCALL");
+#endif
+}
+
+TEST(cap_last_agrees_with_proc)
+{
+	FILE *f = fopen("/proc/sys/kernel/cap_last_cap", "re");
+	int want = -1;
+
+	if (!f) {
+		printf("# SKIP no /proc/sys/kernel/cap_last_cap\n");
+		return;
+	}
+	CHECK_INT(fscanf(f, "%d", &want), 1);
+	fclose(f);
+	CHECK_INT(kernel_cap_last(), want);
+	CHECK_INT(kernel_cap_last(), want);
+}
+
+TEST(namespace_probes_agree_with_proc)
+{
+	CHECK_INT(kernel_has_time_ns(), access("/proc/self/ns/time", F_OK) == 0);
+	CHECK_INT(kernel_has_cgroup_ns(), access("/proc/self/ns/cgroup", F_OK) == 0);
+}
+
+TEST(lsm_probes_agree_with_sysfs)
+{
+	if (access("/sys/module/apparmor", F_OK) < 0)
+		CHECK(!kernel_has_apparmor());
+	if (access("/sys/fs/selinux/enforce", F_OK) < 0)
+		CHECK(!kernel_has_selinux());
+	else
+		CHECK(kernel_has_selinux());
+}
+
+TEST_MAIN(T(require_holds_here), T(require_names_what_is_missing), T(cap_last_agrees_with_proc),
+    T(namespace_probes_agree_with_proc), T(lsm_probes_agree_with_sysfs))
