@@ -64,11 +64,7 @@ int container_status(struct container *c, enum status *ret, struct err *e)
 		*ret = ST_CREATING;
 		return 0;
 	}
-	if (still_listening(c)) {
-		*ret = ST_CREATED;
-	} else {
-		*ret = ST_RUNNING;
-	}
+	*ret = still_listening(c) ? ST_CREATED : ST_RUNNING;
 	if (c->cgroup_path) {
 		_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
 		struct err gone = ERR_INIT;
@@ -82,37 +78,29 @@ int container_status(struct container *c, enum status *ret, struct err *e)
 
 /* Which status allows which verb; the text for the others is what engines look for. */
 #define ON(st) (1u << (st))
+#define ALIVE  (ON(ST_CREATED) | ON(ST_RUNNING) | ON(ST_PAUSED))
 static const struct {
 	const char *verb;
 	unsigned allowed;
-	const char *text; /* %s: the status */
+	int code;
+	const char *text;
 } legal[EV_COUNT] = {
-	[EV_START] = { "start", ON(ST_CREATED),
-	    "cannot start a container that is %s: only a created one can be started" },
-	[EV_EXEC] = { "exec", ON(ST_CREATED) | ON(ST_RUNNING),
-	    "cannot exec in a %s container: container not running" },
-	[EV_KILL] = { "kill", ON(ST_CREATED) | ON(ST_RUNNING) | ON(ST_PAUSED) | ON(ST_CREATING),
-	    "container not running (it is %s)" },
-	[EV_DELETE] = { "delete", ON(ST_STOPPED) | ON(ST_CREATED),
-	    "cannot delete a container that is not stopped: it is %s (--force kills it first)" },
-	[EV_PAUSE] = { "pause", ON(ST_CREATED) | ON(ST_RUNNING),
-	    "container not running: it is %s" },
-	[EV_RESUME] = { "resume", ON(ST_PAUSED), "container not paused: it is %s" },
-	[EV_UPDATE] = { "update", ON(ST_CREATED) | ON(ST_RUNNING) | ON(ST_PAUSED),
-	    "container not running: it is %s" },
-	[EV_PS] = { "ps", ON(ST_CREATED) | ON(ST_RUNNING) | ON(ST_PAUSED),
-	    "container not running: it is %s" },
-	[EV_EVENTS] = { "events", ON(ST_CREATED) | ON(ST_RUNNING) | ON(ST_PAUSED),
-	    "container not running: it is %s" },
+	[EV_START] = { "start", ON(ST_CREATED), EBUSY, "only a created container can be started" },
+	[EV_EXEC] = { "exec", ON(ST_CREATED) | ON(ST_RUNNING), EBUSY, "container not running" },
+	[EV_KILL] = { "kill", ALIVE | ON(ST_CREATING), ESRCH, "container not running" },
+	[EV_DELETE] = { "delete", ON(ST_STOPPED) | ON(ST_CREATED), EBUSY,
+	    "container is not stopped, --force kills it first" },
+	[EV_PAUSE] = { "pause", ON(ST_CREATED) | ON(ST_RUNNING), EBUSY, "container not running" },
+	[EV_RESUME] = { "resume", ON(ST_PAUSED), EBUSY, "container not paused" },
+	[EV_UPDATE] = { "update", ALIVE, EBUSY, "container not running" },
+	[EV_PS] = { "ps", ALIVE, EBUSY, "container not running" },
+	[EV_EVENTS] = { "events", ALIVE, EBUSY, "container not running" },
 };
 
 int status_check(const struct container *c, enum container_event ev, enum status st, struct err *e)
 {
-	char why[256];
-
 	if (legal[ev].allowed & ON(st))
 		return 0;
-	snprintf(why, sizeof(why), legal[ev].text, status_names[st]);
-	return err_set(
-	    e, ev == EV_KILL ? ESRCH : EBUSY, "%s \"%s\": %s", legal[ev].verb, c->id, why);
+	return err_set(e, legal[ev].code, "cannot %s container \"%s\": %s (it is %s)",
+	    legal[ev].verb, c->id, legal[ev].text, status_names[st]);
 }
