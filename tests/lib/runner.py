@@ -1,0 +1,278 @@
+"""The runner: a process per test, a few at a time, a time limit for each, one line per result."""
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+from . import discover, host, kernel, leaks, testing
+
+HERE = os.path.dirname(discover.TESTS)
+
+
+class Outcome:
+    def __init__(self, name, status, text="", seconds=0.0, checks=0):
+        self.name, self.status, self.text = name, status, text
+        self.seconds, self.checks = seconds, checks
+
+
+# ---------------------------------------------------------------- in the test's process
+
+def _run_unit(case):
+    p = subprocess.run([case.program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, text=True, errors="replace")
+    outcomes, notes, bad = [], [], False
+    for line in p.stdout.splitlines():
+        m = re.match(r"(ok|not ok) (.*?)(?: # SKIP\s*(.*))?$", line)
+        if not m:
+            notes.append(line)
+            continue
+        status = "fail" if m[1] == "not ok" else "skip" if m[3] is not None else "ok"
+        bad |= status == "fail"
+        outcomes.append({"name": f"{case.name}::{m[2]}", "status": status,
+                         "text": m[3] or "" if status == "skip" else "\n".join(notes)})
+        notes = []
+    if not outcomes or (p.returncode != 0 and not bad):
+        outcomes.append({"name": case.name, "status": "fail",
+                         "text": "\n".join(notes[-40:] + [f"exit status {p.returncode}"])})
+    return outcomes
+
+
+def _run_python(case, settings, tmp):
+    t = testing.Test(case.name, settings.runtime, settings.probe, tmp, settings.is_bailey)
+    t.session = settings.tmp
+    t.settings = settings
+    status, text = "ok", ""
+    try:
+        case.fn(t, *case.args)
+    except testing.Skip as e:
+        status, text = "skip", str(e)
+    except AssertionError as e:
+        tb = traceback.extract_tb(e.__traceback__)
+        at = [f for f in tb if "/tests/lib/" not in f.filename] or list(tb)
+        status, text = "fail", f"line {at[-1].lineno}: {e}"
+    except Exception:  # a broken test is a failed test
+        status, text = "fail", traceback.format_exc()
+    problems = t.finish(status != "ok")
+    if problems:
+        if status == "skip":
+            text = ""
+        text, status = "\n".join([text] * bool(text) + problems), "fail"
+    return [{"name": case.name, "status": status, "text": text, "checks": t.checks}]
+
+
+def _child(case, settings, tmp, out):
+    os.setsid()
+    kernel.set_subreaper()
+    log = os.open(os.path.join(settings.tmp, "log." + os.path.basename(tmp)),
+                  os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.umask(0o022)
+    if case.program:
+        os.mkdir(tmp)
+        os.chdir(tmp)
+        outcomes = _run_unit(case)
+    else:
+        os.mkdir(tmp)
+        os.chmod(tmp, 0o755)
+        outcomes = _run_python(case, settings, tmp)
+    data = json.dumps(outcomes).encode()
+    os.write(out, data)
+
+
+# ---------------------------------------------------------------- in the runner
+
+class Job:
+    def __init__(self, case, settings, number):
+        self.case, self.settings = case, settings
+        self.mark = f"bt{os.getpid()}x{number}"
+        self.tmp = os.path.join(settings.tmp, self.mark)
+        self.out = os.memfd_create("outcome", 0)
+        self.started = time.monotonic()
+        self.limit = (case.timeout or settings.timeout) * settings.slow
+        self.timed_out = False
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 70
+            try:
+                _child(case, settings, self.tmp, self.out)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+
+    def expired(self):
+        return not self.timed_out and time.monotonic() - self.started > self.limit
+
+    def abort(self):
+        """Ends the test and all that descends from it: its process is a subreaper, so freeze it
+        first, then take everything below."""
+        self.timed_out = True
+        for p in leaks.descendants(self.pid) + [self.pid]:
+            try:
+                os.kill(p, signal.SIGKILL)
+            except OSError:
+                pass
+        leaks.remove_cgroups(self.mark)
+
+    def outcomes(self, status):
+        seconds = time.monotonic() - self.started
+        os.lseek(self.out, 0, 0)
+        data = os.read(self.out, 1 << 24)
+        os.close(self.out)
+        if data and not self.timed_out:
+            return [Outcome(seconds=seconds, **o) for o in json.loads(data)]
+        log = os.path.join(self.settings.tmp, "log." + self.mark)
+        tail = ""
+        if os.path.exists(log):
+            with open(log, errors="replace") as f:
+                tail = f.read()[-3000:]
+        why = f"time limit of {self.limit:g} s" if self.timed_out else f"died, status {status:#x}"
+        return [Outcome(self.case.name, "fail", f"{why}\n{tail}", seconds)]
+
+    def clean(self):
+        for m in sorted(leaks.mounts(self.tmp), reverse=True):
+            try:
+                kernel.umount(m)
+            except OSError:
+                pass
+        leaks.remove_cgroups(self.mark)
+        if not self.settings.keep:
+            testing.remove_tree(self.tmp)
+
+
+class Report:
+    def __init__(self):
+        self.all = []
+
+    def add(self, o):
+        self.all.append(o)
+        word = {"ok": "ok  ", "fail": "FAIL", "skip": "skip"}[o.status]
+        note = f"  # {o.text}" if o.status == "skip" else ""
+        print(f"{word} {o.seconds:7.3f}s {o.name}{note}")
+        if o.status == "fail":
+            print("\n".join("        " + l for l in o.text.rstrip().splitlines()))
+        sys.stdout.flush()
+
+    def finish(self, seconds):
+        by = {s: [o for o in self.all if o.status == s] for s in ("ok", "fail", "skip")}
+        if by["skip"]:
+            print("skipped:")
+            for o in by["skip"]:
+                print(f"    {o.name}: {o.text}")
+        if by["fail"]:
+            print("failed:")
+            for o in by["fail"]:
+                print(f"    {o.name}")
+        checks = sum(o.checks for o in self.all)
+        print(f"{checks} checks by the container tests in {seconds:.1f} s")
+        print(f"{len(by['ok'])} passed, {len(by['fail'])} failed, {len(by['skip'])} skipped")
+        sys.stdout.flush()
+        return 1 if by["fail"] or not self.all else 0
+
+
+def _loop(cases, settings, report):
+    queue, running, number = list(cases), {}, 0
+    while queue or running:
+        while queue and len(running) < settings.jobs:
+            case = queue.pop(0)
+            if case.bailey_only and not settings.is_bailey:
+                report.add(Outcome(case.name, "skip", f"bailey only: {case.bailey_only}"))
+                continue
+            number += 1
+            job = Job(case, settings, number)
+            running[job.pid] = job
+        for job in running.values():
+            if job.expired():
+                job.abort()
+        pid, status = os.waitpid(-1, os.WNOHANG) if running else (0, 0)
+        if pid == 0:
+            time.sleep(0.003)
+            continue
+        job = running.pop(pid, None)
+        if job:
+            for o in job.outcomes(status):
+                report.add(o)
+            job.clean()
+
+
+def _arguments():
+    p = argparse.ArgumentParser(prog="tests/run", description=__doc__)
+    p.add_argument("groups", nargs="*", metavar="GROUP", help="of: " + ", ".join(discover.GROUPS))
+    p.add_argument("--build", default=os.path.join(HERE, "build"), help="where bailey, probe and "
+                   "unit tests were built (default: build)")
+    p.add_argument("--runtime", default=os.environ.get("RUNTIME"),
+                   help="the runtime under test (default: BUILD/bailey); also a peer")
+    p.add_argument("--fast", action="store_true", help="without the engines")
+    p.add_argument("--filter", action="append", default=[], metavar="REGEX",
+                   help="only tests whose name matches one of these")
+    p.add_argument("--jobs", type=int, default=2, help="tests at a time (default: 2)")
+    p.add_argument("--timeout", type=float, default=60, help="seconds per test (default: 60)")
+    p.add_argument("--slow", type=float, default=1, help="multiplies every time limit")
+    p.add_argument("--keep", action="store_true", help="keep the tests' directories")
+    p.add_argument("--list", action="store_true", help="print the names and end")
+    a = p.parse_args()
+    for g in a.groups:
+        if g not in discover.GROUPS:
+            p.error(f"no group {g!r} (one of {', '.join(discover.GROUPS)})")
+    if not a.groups:
+        a.groups = [g for g in discover.GROUPS if not (a.fast and g == "engines")]
+    return a
+
+
+def _find_runtime(a):
+    a.build = os.path.abspath(a.build)
+    a.probe = os.path.join(a.build, "probe")
+    a.runtime = a.runtime or os.path.join(a.build, "bailey")
+    if "/" not in a.runtime:
+        a.runtime = shutil.which(a.runtime) or a.runtime
+    a.runtime = os.path.abspath(a.runtime)
+    for what in (a.runtime, a.probe, "/bin/busybox"):
+        if not os.access(what, os.X_OK):
+            sys.exit(f"tests/run: {what} is missing or not executable (make; apt-get install "
+                     "busybox-static)")
+    v = subprocess.run([a.runtime, "--version"], stdin=subprocess.DEVNULL, capture_output=True,
+                       text=True, check=False).stdout
+    a.version = v.splitlines()[0] if v else "?"
+    a.is_bailey = a.version.startswith("bailey")
+
+
+def main():
+    a = _arguments()
+    if a.list:
+        for c in discover.all_tests(os.path.abspath(a.build), a.groups):
+            print(c.name)
+        return 0
+    _find_runtime(a)
+    host.enter()
+    cases = discover.all_tests(a.build, a.groups)
+    cases = [c for c in cases if not a.filter or any(re.search(f, c.name) for f in a.filter)]
+    a.tmp = tempfile.mkdtemp(prefix="bailey-", dir=os.environ.get("TMPDIR", "/tmp"))
+    os.chmod(a.tmp, 0o755)
+    os.mkdir("/sys/fs/cgroup/bailey-test") if not os.path.isdir("/sys/fs/cgroup/bailey-test") else 0
+    print(f"# {a.version}: {a.runtime}; {len(cases)} tests, {a.jobs} at a time")
+    report, start = Report(), time.monotonic()
+    try:
+        host.add_test_user(a.tmp)
+        _loop(cases, a, report)
+    except KeyboardInterrupt:
+        print("interrupted")
+    finally:
+        if not a.keep:
+            testing.remove_tree(a.tmp)
+        try:
+            os.rmdir("/sys/fs/cgroup/bailey-test")
+        except OSError:
+            pass
+    return report.finish(time.monotonic() - start)
