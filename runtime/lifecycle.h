@@ -1,0 +1,70 @@
+/*
+ * The life of a container, as the verbs call it. Read runtime/parent.c for the host's half and
+ * runtime/init.c for the child's; runtime/handshake.h has the diagram.
+ */
+#pragma once
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "namespaces/namespaces.h"
+#include "runtime/cli.h"
+#include "runtime/container.h"
+#include "spec/spec.h"
+
+/* Options that create and run share. */
+struct create_opts {
+	const char *bundle; /* NULL: the current directory */
+	const char *config; /* NULL: BUNDLE/config.json */
+	const char *console_socket;
+	const char *pid_file;
+	bool no_pivot;
+	bool no_new_keyring;
+	struct opt_i64 preserve_fds;
+	/* run only */
+	bool detach;
+	bool keep;
+};
+
+/* Makes the container and leaves its init waiting for start. Undoes everything on failure. The
+ * container comes back locked (LOCK_WRITE). ret_master: the terminal where the spec asks for one
+ * and no console socket is given (run only), else NULL. */
+int container_create(const struct globals *g, const char *id, const struct create_opts *o,
+    struct container **ret, int *ret_master, struct err *e);
+/* created -> running; runs the poststart hooks, whose failure ends the container. */
+int container_start(struct container *c, struct err *e);
+/* Kills what is left, removes the cgroup, runs poststop hooks (which can fail with a warning only),
+ * and forgets the container. Needs LOCK_WRITE. */
+int container_destroy(struct container *c, struct err *e);
+
+/* What init gets from the parent, by inheritance. */
+struct init_args {
+	const struct spec *spec;
+	const struct container *c;
+	const struct create_opts *opts;
+	const struct ns_set *ns;
+	unsigned joined; /* mask of ns->fds that are joined */
+	struct mount_plan *plan;
+	struct device_set *devices;
+	bool sources_open; /* plan's and devices' sources were opened by the parent */
+	int sock;	   /* handshake */
+	int start_sock;	   /* listening */
+	int console_sock;  /* connected, or -EBADF */
+	int seccomp_agent; /* connected, or -EBADF */
+	int procfd;	   /* the host's procfs root */
+	int cgroupfd;	   /* the container's cgroup, or -EBADF */
+	unsigned preserve_fds;
+};
+_Noreturn void init_main(const struct init_args *a);
+
+/* In a user namespace of its own, new or joined? */
+bool spec_has_userns(const struct spec *s);
+/* Does the caller hold CAP_SYS_ADMIN over its mount namespace, so that it can open the sources
+ * itself? */
+bool runtime_is_privileged(void);
+/* O_PATH descriptor of /proc, checked to be procfs's root. */
+int open_procfs(struct err *e);
+/* Are fds 3 .. 3+n open at all? Called before the runtime opens any of its own. Adds LISTEN_FDS. */
+int check_preserve_fds(const struct opt_i64 *n, unsigned *ret, struct err *e);
+/* Writes the number, newline-free, atomically, mode 0644. */
+int write_pid_file(const char *path, pid_t pid, struct err *e);

@@ -1,0 +1,257 @@
+#include "runtime/process.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "base/str.h"
+
+#define EXIT_NOT_EXECUTABLE 126
+#define EXIT_NOT_FOUND	    127
+#define PASSWD_MAX	    (4 * 1024 * 1024)
+#define DEFAULT_PATH	    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+static const char *env_get(char *const *env, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (; env && *env; env++)
+		if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
+			return *env + n + 1;
+	return NULL;
+}
+
+/* Field n (from 0) of a passwd line, as a new string. */
+static char *passwd_field(const char *line, size_t len, int n)
+{
+	const char *end = line + len;
+
+	while (n-- > 0) {
+		line = memchr(line, ':', (size_t)(end - line));
+		if (!line)
+			return NULL;
+		line++;
+	}
+	len = strcspn(line, ":\n");
+	return strndup(line, len < (size_t)(end - line) ? len : (size_t)(end - line));
+}
+
+/* The image's passwd is the image's: whatever it holds, the worst it can do is to name no home. */
+static char *home_of(uint32_t uid)
+{
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+	    root_open(root, "/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	_cleanup_free_ char *text = NULL;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    fd_read_all(fd, PASSWD_MAX, &text, NULL) < 0)
+		return xstrdup("/");
+	for (const char *line = text; *line;) {
+		size_t len = strcspn(line, "\n");
+		_cleanup_free_ char *number = passwd_field(line, len, 2);
+		uint32_t got;
+
+		if (number && parse_u32(number, &got) == 0 && got == uid) {
+			char *home = passwd_field(line, len, 5);
+
+			if (home && *home == '/')
+				return home;
+			free(home);
+			break;
+		}
+		line += len + (line[len] ? 1 : 0);
+	}
+	return xstrdup("/");
+}
+
+static void complete_env(struct payload *p)
+{
+	p->env = strv_dup(p->process->env.v);
+	if (!env_get(p->env, "HOME")) {
+		_cleanup_free_ char *home = home_of(p->process->user.uid);
+
+		strv_push(&p->env, xasprintf("HOME=%s", home));
+	}
+	if (p->listen_fds) {
+		strv_push(&p->env, xasprintf("LISTEN_FDS=%u", p->listen_fds));
+		strv_push(&p->env, xstrdup("LISTEN_PID=1"));
+	}
+}
+
+/* Reads what the payload's own execve would say, as far as it can be told beforehand. */
+static int check_executable(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	return S_ISREG(st.st_mode) && st.st_mode & 0111 ? 0 : -EACCES;
+}
+
+static int exec_error(struct err *e, int code, const char *arg)
+{
+	err_errno(e, code, "exec: \"%s\"", arg);
+	return err_exit(
+	    e, code == ENOENT || code == ENOTDIR ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+}
+
+static int find_in_path(const char *name, const char *path_list, char **ret)
+{
+	_cleanup_strv_ char **dirs = strv_split(path_list, ':');
+	int worst = -ENOENT;
+
+	for (char **d = dirs; *d; d++) {
+		_cleanup_free_ char *path = path_join(*d, name);
+		int r = path_is_absolute(path) ? check_executable(path) : -ENOENT;
+
+		if (r == 0) {
+			*ret = steal_ptr(path);
+			return 0;
+		}
+		if (r == -EACCES)
+			worst = r;
+	}
+	return worst;
+}
+
+static int find_executable(struct payload *p, struct err *e)
+{
+	const char *name = p->process->args.v[0];
+	const char *path = env_get(p->env, "PATH");
+	int r;
+
+	if (!*name || strchr(name, '/')) {
+		r = *name ? check_executable(name) : -ENOENT;
+		if (r < 0)
+			return exec_error(e, -r, name);
+		p->exe = xstrdup(name);
+		return 0;
+	}
+	r = find_in_path(name, path ? path : DEFAULT_PATH, &p->exe);
+	if (r == -ENOENT) {
+		err_set(e, ENOENT, "exec: \"%s\": executable file not found in $PATH", name);
+		return err_exit(e, EXIT_NOT_FOUND);
+	}
+	return r < 0 ? exec_error(e, -r, name) : 0;
+}
+
+/* A working directory that the kernel cannot name lies outside the root: a leaked descriptor of the
+ * host (CVE-2024-21626). The system call tells with "(unreachable)", glibc's wrapper hides it. */
+static int check_inside_root(const char *cwd, struct err *e)
+{
+	char buf[4096];
+
+	if (syscall(SYS_getcwd, buf, sizeof(buf)) < 0)
+		return err_errno(e, errno, ".process.cwd: \"%s\"", cwd);
+	if (buf[0] != '/')
+		return err_set(
+		    e, EPERM, ".process.cwd: \"%s\" leads out of the container's root", cwd);
+	return 0;
+}
+
+static int enter_cwd(const struct payload *p, bool make, struct err *e)
+{
+	const char *cwd = p->process->cwd;
+	_cleanup_close_ int root = -EBADF, fd = -EBADF;
+
+	if (make) {
+		root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		fd = root_mkdir_p(root, cwd, 0755);
+	}
+	if (chdir(cwd) < 0) {
+		int code = errno;
+
+		err_errno(e, code, "chdir to .process.cwd \"%s\"", cwd);
+		return err_exit(
+		    e, code == ENOENT || code == ENOTDIR ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+	}
+	return check_inside_root(cwd, e);
+}
+
+int payload_prepare(struct payload *p, bool make_cwd, struct err *e)
+{
+	int r;
+
+	complete_env(p);
+	r = enter_cwd(p, make_cwd, e);
+	return r < 0 ? r : find_executable(p, e);
+}
+
+/* The payload may reopen its standard streams by name (/dev/stdout), which asks for ownership. What
+ * cannot be given (a file of the host's, read-only) stays as it is: writing to the open fd works.
+ */
+static void own_stdio(uint32_t uid)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		struct stat st;
+
+		if (fstat(fd, &st) < 0 || st.st_uid == uid)
+			continue;
+		if (S_ISCHR(st.st_mode) && !isatty(fd))
+			continue; /* /dev/null is everybody's */
+		if (fchown(fd, uid, (gid_t)-1) < 0)
+			log_debug("fchown of standard stream %d: %s", fd, strerror(errno));
+	}
+}
+
+static void reset_signals(void)
+{
+	const struct sigaction dfl = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)sigaction(sig, &dfl, NULL); /* SIGKILL, SIGSTOP and glibc's own refuse */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int load_seccomp(const struct payload *p, struct err *e)
+{
+	if (!p->seccomp || !p->seccomp->n)
+		return 0;
+	return seccomp_load(p->seccomp, p->seccomp_agent, p->state_json, e);
+}
+
+int payload_execute(struct payload *p, struct err *e)
+{
+	const struct spec_process *ps = p->process;
+	int r;
+
+	own_stdio(ps->user.uid);
+	reset_signals();
+	if (close_range(3 + p->preserve_fds, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		return err_errno(e, errno, "close_range");
+	for (unsigned fd = 3; fd < 3 + p->preserve_fds; fd++)
+		if ((r = fd_cloexec((int)fd, false)) < 0)
+			return err_errno(e, -r, "--preserve-fds: descriptor %u", fd);
+	r = lsm_apply_exec(p->procfd, ps, e);
+	if (r < 0)
+		return r;
+	if (ps->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_errno(e, errno, "set no_new_privs");
+	/* Loading a filter takes CAP_SYS_ADMIN or no_new_privs. With the latter it comes last, so
+	 * that the fewest calls of ours must be in the profile. */
+	if (!ps->no_new_privileges && (r = load_seccomp(p, e)) < 0)
+		return r;
+	if ((r = caps_drop_bounding(&ps->caps, e)) < 0 || (r = user_apply(&ps->user, e)) < 0 ||
+	    (r = caps_apply(&ps->caps, e)) < 0)
+		return r;
+	if (ps->no_new_privileges && (r = load_seccomp(p, e)) < 0)
+		return r;
+	execve(p->exe, ps->args.v, p->env);
+	return exec_error(e, errno, p->exe);
+}

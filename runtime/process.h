@@ -1,0 +1,29 @@
+/* The last steps of every process in a container, init's and exec's alike: from a prepared process
+ * inside the container to the payload's execve. */
+#pragma once
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "security/security.h"
+#include "spec/spec.h"
+
+struct payload {
+	const struct spec_process *process;
+	char *exe;  /* path inside the container, found by payload_prepare */
+	char **env; /* with HOME and LISTEN_* added */
+	int procfd;
+	unsigned preserve_fds;
+	unsigned listen_fds; /* of them, by socket activation */
+	const struct seccomp_prog *seccomp;
+	int seccomp_agent;
+	const char *state_json; /* for the seccomp agent */
+};
+
+/* In the container's root, still with all capabilities: completes the environment, finds the
+ * executable
+ * (-ENOENT with exit 127, -EACCES with 126) and enters the working directory (made when make_cwd).
+ */
+int payload_prepare(struct payload *p, bool make_cwd, struct err *e);
+/* Gives up what the payload shall not have, in the one order that works, and executes it. Returns
+ * only on failure, with exit 127 or 126 where it was execve that failed. */
+int payload_execute(struct payload *p, struct err *e);
