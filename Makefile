@@ -1,69 +1,158 @@
-# bailey. `make help` lists the targets. O=DIR builds elsewhere; SAN=1 with AddressSanitizer and UBSan.
+# bailey. `make help` lists the targets. O=DIR builds elsewhere, SAN=1 with AddressSanitizer and
+# UBSan (into $(O)/asan), CC=clang with clang, V=1 shows the commands.
 
-O   ?= build
-CC  ?= gcc
+O       ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
 VERSION := 0.1.0
 COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null)
+NPROC   := $(shell nproc)
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(NPROC)
+endif
+MAKEFLAGS += --no-builtin-rules
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+B := $(O)$(if $(SAN),/asan)
+Q := $(if $(V),,@)
 
 ifdef SAN
-O := $(O)/asan
-OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DBAILEY_TESTING
-LDSAN := -fsanitize=address,undefined
+SANFLAGS := -fsanitize=address,undefined
+OPT := -O1 -g $(SANFLAGS) -fno-sanitize-recover=all -fno-omit-frame-pointer -DBAILEY_TESTING
 else
 OPT := -O2 -g -D_FORTIFY_SOURCE=2
 endif
 
-CFLAGS   ?=
-WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
-            -Wno-unused-parameter -Wno-missing-field-initializers
-BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -I. -fPIE -fstack-protector-strong -fno-plt $(WARN) $(OPT)
-DEFS     := -DBAILEY_VERSION='"$(VERSION)"' -DBAILEY_COMMIT='"$(COMMIT)"'
-# Static where Debian ships an archive (docs/adr/0001); libmnl has none and is loaded on demand.
-LIBS     := -l:libseccomp.a -l:libcap.a -l:libyajl_s.a
-LDFLAGS  ?=
-BASE_LDFLAGS := -pie -Wl,-z,now -Wl,-z,relro -Wl,--as-needed -Wl,--gc-sections $(LDSAN)
+# CFLAGS and LDFLAGS are the caller's; they come last.
+CFLAGS  ?=
+LDFLAGS ?=
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
+        -Wno-unused-parameter -Wno-missing-field-initializers
+BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -I. -fPIE -fstack-protector-strong -fno-plt \
+        -ffunction-sections -fdata-sections $(WARN) $(OPT)
+BASE_LDFLAGS := -pie -Wl,-z,now -Wl,-z,relro -Wl,--as-needed -Wl,--gc-sections $(SANFLAGS)
+DEFS := -DBAILEY_VERSION='"$(VERSION)"' -DBAILEY_COMMIT='"$(COMMIT)"'
+# Static where Debian ships an archive (docs/adr/0001-linking.md); libmnl has none and is loaded on
+# demand.
+LIBS := -l:libseccomp.a -l:libcap.a -l:libyajl_s.a
 
 MODULES := base spec security namespaces cgroups netsetup images
-SRCS    := $(foreach m,$(MODULES),$(wildcard $(m)/*.c)) $(filter-out runtime/main.c,$(wildcard runtime/*.c))
-OBJS    := $(SRCS:%.c=$(O)/obj/%.o)
-MAIN    := $(O)/obj/runtime/main.o
-UNIT_SRCS := $(wildcard tests/unit/*/test_*.c)
-UNITS   := $(UNIT_SRCS:%.c=$(O)/%)
+SRCS  := $(foreach m,$(MODULES),$(wildcard $(m)/*.c)) $(filter-out runtime/main.c,$(wildcard runtime/*.c))
+OBJS  := $(SRCS:%.c=$(B)/obj/%.o)
+MAIN  := $(B)/obj/runtime/main.o
+UNITS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
 
 .PHONY: all
-all: $(O)/bailey $(O)/probe
+all: $(B)/bailey $(B)/probe ## build/bailey and the tests' probe (the default)
 
-$(O)/bailey: $(MAIN) $(O)/libbailey.a
-	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(MAIN) $(O)/libbailey.a $(LIBS)
+$(B)/bailey: $(MAIN) $(B)/libbailey.a
+	@echo "  LD    $@"
+	$(Q)$(CC) $(BASE_LDFLAGS) -o $@ $^ $(LIBS) $(LDFLAGS)
 
-$(O)/libbailey.a: $(OBJS)
-	@rm -f $@
-	$(AR) rcs $@ $(OBJS)
+# Objects that went away must not stay in the archive.
+$(B)/libbailey.a: $(OBJS) $(B)/sources
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $(OBJS)
 
-$(O)/obj/runtime/version.o: .git/HEAD
-$(O)/obj/%.o: %.c
+$(B)/obj/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) $(BASE_CFLAGS) $(DEFS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC    $<"
+	$(Q)$(CC) $(BASE_CFLAGS) $(DEFS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# The static program that tests run inside containers.
-$(O)/probe: $(wildcard tests/probe/*.c)
+# The static program that tests run inside containers. It is never built with sanitizers.
+$(B)/probe: $(wildcard tests/probe/*.c) $(wildcard tests/probe/*.h)
 	@mkdir -p $(@D)
-	$(if $^,$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O1 -static -o $@ $^ -l:libcap.a,@true)
+	$(if $^,@echo "  LD    $@")
+	$(Q)$(if $^,$(CC) -std=gnu11 -D_GNU_SOURCE -I. $(WARN) -O1 -static -o $@ $(filter %.c,$^) -l:libcap.a,true)
 
-$(O)/tests/unit/%: tests/unit/%.c tests/unit/test.h $(O)/libbailey.a
+$(B)/tests/unit/%: tests/unit/%.c $(B)/libbailey.a $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) $(BASE_CFLAGS) $(DEFS) $(CFLAGS) $(BASE_LDFLAGS) -MMD -MP -o $@ $< $(O)/libbailey.a $(LIBS)
+	@echo "  TEST  $<"
+	$(Q)$(CC) $(BASE_CFLAGS) $(DEFS) $(CFLAGS) $(BASE_LDFLAGS) -MMD -MP -o $@ $< $(B)/libbailey.a $(LIBS) $(LDFLAGS)
+
+# Stamps, touched only when what they hold changed: other flags or another commit rebuild what
+# depends on them.
+define stamp
+$(1): FORCE
+	@mkdir -p $$(@D)
+	@printf '%s\n' '$$(subst ','\'',$(2))' | cmp -s - $$@ || printf '%s\n' '$$(subst ','\'',$(2))' > $$@
+endef
+.PHONY: FORCE
+$(eval $(call stamp,$(B)/flags,$(CC) $(BASE_CFLAGS) $(CFLAGS) $(LDFLAGS) $(VERSION)))
+$(eval $(call stamp,$(B)/sources,$(SRCS)))
+$(eval $(call stamp,$(B)/commit,$(COMMIT)))
+# Who names the commit:
+$(patsubst %.c,$(B)/obj/%.o,$(shell grep -l BAILEY_COMMIT $(SRCS) runtime/main.c 2>/dev/null)): $(B)/commit
+
+.PHONY: run
+run: ## install what the build needs, build, and show a container from inside
+	tools/deps build
+	$(MAKE) all
+	tools/demo $(B)
+
+.PHONY: deps
+deps: ## apt-get install what build and tests need and the machine lacks
+	tools/deps build test
 
 .PHONY: unit
-unit: $(UNITS)
+unit: $(UNITS) ## build and run the unit tests
 	@set -e; for t in $(UNITS); do echo "== $$t"; $$t; done
 
+.PHONY: tests
+tests: all $(UNITS) # everything that tests/run needs
+
+.PHONY: check
+check: tests replay-build ## every test: lint, fuzz corpus, unit, integration, attacks, engines
+	@tools/check $(B) lint replay tests
+
+.PHONY: check-fast
+check-fast: tests ## the daily loop: unit, integration and attack tests on this machine
+	@tools/check $(B) tests-fast
+
+.PHONY: asan
+asan: ## the fast tests under AddressSanitizer and UBSan
+	$(MAKE) SAN=1 tests replay-build
+	@tools/check $(O)/asan replay tests-fast
+
+.PHONY: lint
+lint: ## include directions, formatting, sizes, banned functions, warnings of gcc and clang
+	@tools/lint $(O)
+
 .PHONY: format
-format:
-	clang-format -i $(shell git ls-files '*.c' '*.h')
+format: ## clang-format every C file
+	clang-format -i $$(find . -name '*.[ch]' -not -path './$(O)/*' -not -path './.git/*')
+
+include tests/fuzz/fuzz.mk
+
+.PHONY: bench
+bench: all ## measure against the peers and the kernel's floor (root; ROUNDS=100)
+	bench/run --build $(B) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: man
+man: $(B)/man/bailey.8 ## the manual page, from the verbs' own tables
+$(B)/man/bailey.8: $(B)/bailey tools/man $(wildcard docs/man/*)
+	@mkdir -p $(@D)
+	tools/man $(B)/bailey > $@.tmp && mv $@.tmp $@
+
+.PHONY: install
+install: all man ## PREFIX=/usr/local DESTDIR=
+	install -D -m 0755 $(B)/bailey $(DESTDIR)$(PREFIX)/bin/bailey
+	install -D -m 0644 $(B)/man/bailey.8 $(DESTDIR)$(PREFIX)/share/man/man8/bailey.8
+	install -D -m 0644 tools/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
+
+.PHONY: uninstall
+uninstall: ## what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/bailey $(DESTDIR)$(PREFIX)/share/man/man8/bailey.8 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
 
 .PHONY: clean
-clean:
+clean: ## remove what was built
 	rm -rf $(O)
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 -include $(OBJS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d)
