@@ -45,7 +45,7 @@ static int take_lock(struct container *c, enum lock_mode mode, struct err *e)
 	c->lockfd = openat(c->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (c->lockfd < 0)
 		return err_errno(e, errno, "open %s/lock", c->dir);
-	while (flock(c->lockfd, mode == LOCK_WRITE ? LOCK_EX : LOCK_SH) < 0)
+	while (flock(c->lockfd, mode == OPEN_EXCLUSIVE ? LOCK_EX : LOCK_SH) < 0)
 		if (errno != EINTR)
 			return err_errno(e, errno, "lock %s/lock", c->dir);
 	if (fstat(c->lockfd, &locked) < 0 ||
@@ -136,7 +136,7 @@ int container_open(const struct globals *g, const char *id, enum lock_mode lock,
 		return err_set(e, ENOENT, "container \"%s\" does not exist", id);
 	if (c->dirfd < 0)
 		return err_errno(e, errno, "open %s", c->dir);
-	if (lock != LOCK_NONE_ && (r = take_lock(c, lock, e)) < 0)
+	if (lock != OPEN_UNLOCKED && (r = take_lock(c, lock, e)) < 0)
 		return r;
 	r = load_state(c, e);
 	if (r < 0)
@@ -190,7 +190,7 @@ int container_new(const struct globals *g, const char *id, struct container **re
 		(void)rmdir(c->dir);
 		return -e->code;
 	}
-	r = take_lock(c, LOCK_WRITE, e);
+	r = take_lock(c, OPEN_EXCLUSIVE, e);
 	if (r < 0) {
 		(void)rmdir(c->dir);
 		return r;

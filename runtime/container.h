@@ -1,9 +1,9 @@
 /*
  * A container as the host remembers it: its state directory, and its status from kernel facts.
  *
- *   ROOT/ID/lock         flock: shared for readers, exclusive for verbs that change something
- *   ROOT/ID/state.json   what bailey must know to end the container; replaced atomically, written
- *                        BEFORE what it names is made, so that `delete --force` always finds it
+ *   ROOT/ID/lock         flock, exclusive for verbs that change the container (create, start,
+ * delete …) ROOT/ID/state.json   what bailey must know to end the container; replaced atomically,
+ * written BEFORE what it names is made, so that `delete --force` always finds it
  *   ROOT/ID/config.json  the configuration as it was at create
  *   ROOT/ID/start.sock   init listens here until it executes the payload
  */
@@ -43,12 +43,14 @@ static inline void container_closep(struct container **c)
 }
 #define _cleanup_container_ __attribute__((cleanup(container_closep)))
 
-enum lock_mode { LOCK_NONE_, LOCK_READ, LOCK_WRITE };
+/* UNLOCKED for whoever only looks or signals: a hook may call `state` while create holds the lock.
+ */
+enum lock_mode { OPEN_UNLOCKED, OPEN_SHARED, OPEN_EXCLUSIVE };
 
 /* Opens an existing container. "container \"x\" does not exist" (-ENOENT) where there is none. */
 int container_open(const struct globals *g, const char *id, enum lock_mode lock,
     struct container **ret, struct err *e);
-/* Reserves ID: makes the directory; -EEXIST names the ID. Holds LOCK_WRITE. */
+/* Reserves ID: makes the directory; -EEXIST names the ID. Holds OPEN_EXCLUSIVE. */
 int container_new(const struct globals *g, const char *id, struct container **ret, struct err *e);
 /* Writes state.json. */
 int container_save(const struct container *c, struct err *e);

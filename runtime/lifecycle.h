@@ -27,14 +27,14 @@ struct create_opts {
 };
 
 /* Makes the container and leaves its init waiting for start. Undoes everything on failure. The
- * container comes back locked (LOCK_WRITE). ret_master: the terminal where the spec asks for one
- * and no console socket is given (run only), else NULL. */
+ * container comes back locked (OPEN_EXCLUSIVE). ret_master: the terminal where the spec asks for
+ * one and no console socket is given (run only), else NULL. */
 int container_create(const struct globals *g, const char *id, const struct create_opts *o,
     struct container **ret, int *ret_master, struct err *e);
 /* created -> running; runs the poststart hooks, whose failure ends the container. */
 int container_start(struct container *c, struct err *e);
 /* Kills what is left, removes the cgroup, runs poststop hooks (which can fail with a warning only),
- * and forgets the container. Needs LOCK_WRITE. */
+ * and forgets the container. Needs OPEN_EXCLUSIVE. */
 int container_destroy(struct container *c, struct err *e);
 
 /* What init gets from the parent, by inheritance. */

@@ -1,0 +1,469 @@
+/*
+ * The host's half of a container's life: container_create() from top to bottom, then start and
+ * destroy. The child's half is runtime/init.c; runtime/handshake.h shows how they talk.
+ *
+ * Whatever is made is written down in state.json first, so that a runtime killed at any point
+ * leaves nothing that container_destroy() does not find.
+ */
+#include <fcntl.h>
+#include <pwd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "netsetup/netsetup.h"
+#include "runtime/handshake.h"
+#include "runtime/hooks.h"
+#include "runtime/lifecycle.h"
+#include "runtime/procstat.h"
+#include "runtime/spawn.h"
+#include "security/security.h"
+
+/* What one create holds until init is on its own. */
+struct creation {
+	const struct globals *g;
+	const struct create_opts *o;
+	struct spec *spec;
+	struct container *c;
+	struct ns_set ns;
+	struct mount_plan *plan;
+	struct device_set *devices;
+	struct cgroup cg;
+	int procfd, start_sock, console_sock, seccomp_agent;
+	int sock; /* handshake, our side */
+	int child_sock;
+	bool sources_open;
+	unsigned preserve_fds;
+	pid_t pid;
+	int pidfd;
+};
+#define CREATION_INIT                                                                           \
+	{                                                                                       \
+		.procfd = -EBADF, .start_sock = -EBADF, .console_sock = -EBADF,                 \
+		.seccomp_agent = -EBADF, .sock = -EBADF, .child_sock = -EBADF, .pidfd = -EBADF, \
+		.cg = CGROUP_INIT                                                               \
+	}
+
+static void creation_free(struct creation *k)
+{
+	closep(&k->procfd);
+	closep(&k->start_sock);
+	closep(&k->console_sock);
+	closep(&k->seccomp_agent);
+	closep(&k->sock);
+	closep(&k->child_sock);
+	closep(&k->pidfd);
+	cgroup_close(&k->cg);
+	ns_set_close(&k->ns);
+	mount_plan_free(k->plan);
+	device_set_free(k->devices);
+	spec_free(k->spec);
+}
+
+/* ---- before anything is made: is this configuration one that can run here? ---- */
+
+static int check_terminal(const struct creation *k, bool foreground, struct err *e)
+{
+	bool terminal = k->spec->process.terminal;
+
+	if (!terminal && k->o->console_socket)
+		return err_set(
+		    e, EINVAL, "--console-socket is given, but .process.terminal is false");
+	if (terminal && !foreground && !k->o->console_socket)
+		return err_set(e, EINVAL,
+		    ".process.terminal is true: give --console-socket, or set it to false");
+	return 0;
+}
+
+static int load_and_check(struct creation *k, bool foreground, struct err *e)
+{
+	int r = spec_load(k->o->bundle ? k->o->bundle : ".", k->o->config, &k->spec, e);
+
+	if (r < 0)
+		return r;
+	if (!k->spec->has_process)
+		return err_set(e, EINVAL, "%s/config.json: .process is missing", k->spec->bundle);
+	if (!k->spec->ns[NS_MOUNT].has)
+		return err_set(e, EINVAL,
+		    "%s/config.json: .linux.namespaces lacks \"mount\": without it the container's "
+		    "mounts would be the host's",
+		    k->spec->bundle);
+	if ((r = check_terminal(k, foreground, e)) < 0 || (r = sysctl_check(k->spec, e)) < 0 ||
+	    (r = lsm_check(&k->spec->process, k->spec->mount_label, e)) < 0 ||
+	    (r = caps_check(&k->spec->process.caps, e)) < 0 ||
+	    (r = mount_plan_new(k->spec, &k->plan, e)) < 0)
+		return r;
+	return ns_open(k->spec, &k->ns, e);
+}
+
+/* ---- the state directory ---- */
+
+static const char *caller_name(struct arena *a)
+{
+	struct passwd *pw = getuid() == 0 ? NULL : getpwuid(getuid());
+
+	return pw ? arena_strdup(a, pw->pw_name) : getuid() == 0 ? "root" : "";
+}
+
+static int describe_container(struct creation *k, struct err *e)
+{
+	struct container *c = k->c;
+	char now[40];
+	int r;
+
+	format_rfc3339_now(now);
+	c->bundle = arena_strdup(c->arena, k->spec->bundle);
+	c->rootfs = arena_strdup(c->arena, k->spec->root.path);
+	c->created = arena_strdup(c->arena, now);
+	c->owner = caller_name(c->arena);
+	c->annotations = k->spec->annotations;
+	if (k->g->manager != CGROUP_DISABLED) {
+		_cleanup_free_ char *path = NULL;
+
+		r = cgroup_choose_path(k->spec->cgroups_path, c->id, k->g->is_rootless, &path, e);
+		if (r < 0)
+			return r;
+		c->cgroup_path = arena_strdup(c->arena, path);
+	}
+	return container_save(c, e);
+}
+
+/* The configuration as it is now is what exec, hooks and delete go by later. */
+static int keep_config(struct creation *k, struct err *e)
+{
+	_cleanup_json_gen_ struct json_gen *gen = json_gen_new(false);
+	const char *text;
+	size_t len;
+
+	json_gen_node(gen, k->spec->json);
+	text = json_gen_text(gen, &len);
+	return file_replace(k->c->dirfd, "config.json", text, len, 0600, true, e);
+}
+
+static int make_cgroup(struct creation *k, struct err *e)
+{
+	struct container *c = k->c;
+	const char *planned = c->cgroup_path;
+	int r;
+
+	if (!planned)
+		return 0;
+	r = cgroup_create(planned, &k->spec->resources, k->g->is_rootless, &k->cg, e);
+	if (r < 0)
+		return r;
+	c->cgroup_path = k->cg.path ? arena_strdup(c->arena, k->cg.path) : NULL;
+	c->cgroup_made_from = k->cg.made_from ? arena_strdup(c->arena, k->cg.made_from) : NULL;
+	return 0; /* saved together with the pid */
+}
+
+/* ---- what the child inherits ---- */
+
+static int connect_to(const char *path, const char *what, int type, int *ret, struct err *e)
+{
+	int fd = path ? unix_connect(type, path) : -EBADF;
+
+	if (path && fd < 0)
+		return err_errno(e, -fd, "%s \"%s\"", what, path);
+	*ret = fd;
+	return 0;
+}
+
+static int open_for_child(struct creation *k, struct err *e)
+{
+	int r, sockets[2];
+
+	k->procfd = open_procfs(e);
+	if (k->procfd < 0)
+		return k->procfd;
+	k->start_sock = unix_listen(SOCK_SEQPACKET, k->c->dirfd, "start.sock", 0600);
+	if (k->start_sock < 0)
+		return err_errno(e, -k->start_sock, "listen on %s/start.sock", k->c->dir);
+	r = connect_to(k->o->console_socket, "--console-socket", SOCK_STREAM, &k->console_sock, e);
+	if (r < 0)
+		return r;
+	r = connect_to(k->spec->seccomp.listener_path, ".linux.seccomp.listenerPath", SOCK_STREAM,
+	    &k->seccomp_agent, e);
+	if (r < 0)
+		return r;
+	if (runtime_is_privileged()) {
+		if ((r = mount_plan_open_sources(k->plan, e)) < 0 ||
+		    (r = devices_open(k->spec, spec_has_userns(k->spec), &k->devices, e)) < 0)
+			return r;
+		k->sources_open = true;
+	}
+	r = hs_pair(sockets, e);
+	if (r < 0)
+		return r;
+	k->sock = sockets[0];
+	k->child_sock = sockets[1];
+	return 0;
+}
+
+static int make_init(struct creation *k, struct err *e)
+{
+	struct init_args a = {
+		.spec = k->spec,
+		.c = k->c,
+		.opts = k->o,
+		.ns = &k->ns,
+		.plan = k->plan,
+		.devices = k->devices,
+		.sources_open = k->sources_open,
+		.sock = k->child_sock,
+		.start_sock = k->start_sock,
+		.console_sock = k->console_sock,
+		.seccomp_agent = k->seccomp_agent,
+		.procfd = k->procfd,
+		.cgroupfd = k->cg.dirfd,
+		.preserve_fds = k->preserve_fds,
+	};
+	int r = spawn(&k->ns, k->cg.dirfd, &k->pid, &k->pidfd, &a.joined, e);
+
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		close(k->sock);
+		init_main(&a);
+	}
+	closep(&k->child_sock);
+	closep(&k->start_sock);
+	k->child_sock = k->start_sock = -EBADF;
+	return 0;
+}
+
+/* From here on `delete --force` knows whom to kill. */
+static int record_init(struct creation *k, struct err *e)
+{
+	struct procstat st;
+	int r = procstat_read(k->pid, &st);
+
+	if (r < 0)
+		return err_set(e, -r, "init died at once");
+	k->c->pid = k->pid;
+	k->c->start_time = st.start_time;
+	return container_save(k->c, e);
+}
+
+static int move_net_devices(struct creation *k, struct err *e)
+{
+	_cleanup_close_ int netns = -EBADF;
+	char path[48];
+
+	if (k->spec->net_devices.n == 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", k->pid);
+	netns = k->ns.fds[NS_NET] >= 0 ? fcntl(k->ns.fds[NS_NET], F_DUPFD_CLOEXEC, 0)
+				       : open(path, O_RDONLY | O_CLOEXEC);
+	if (netns < 0)
+		return err_errno(e, errno, "open %s", path);
+	return net_move_devices(k->spec, netns, e);
+}
+
+/* ---- the conversation ---- */
+
+static int host_hooks(struct creation *k, struct err *e)
+{
+	struct spec_state state;
+	int r;
+
+	container_state(k->c, ST_CREATING, &state);
+	r = hooks_run(k->spec, HOOK_PRESTART, &state, e);
+	return r < 0 ? r : hooks_run(k->spec, HOOK_CREATE_RUNTIME, &state, e);
+}
+
+static int limit_and_compile(struct creation *k, struct seccomp_prog *prog, struct err *e)
+{
+	int r = 0;
+
+	if (k->cg.dirfd >= 0)
+		r = cgroup_apply(&k->cg, &k->spec->resources, !k->g->is_rootless, e);
+	if (r == 0 && k->spec->seccomp.has)
+		r = seccomp_compile(&k->spec->seccomp, prog, e);
+	return r;
+}
+
+static int converse(struct creation *k, int *ret_master, struct err *e)
+{
+	_cleanup_seccomp_ struct seccomp_prog prog = { 0 };
+	const struct spec *s = k->spec;
+	enum hs_step got;
+	int r;
+
+	if ((r = oom_score_apply(k->procfd, k->pid, &s->process, e)) < 0)
+		return r;
+	if (s->ns[NS_USER].has && !s->ns[NS_USER].path &&
+	    (r = userns_write_maps(k->pid, &s->uid_mappings, &s->gid_mappings, e)) < 0)
+		return r;
+	if ((r = move_net_devices(k, e)) < 0 || (r = hs_send(k->sock, HS_GO, -EBADF, e)) < 0)
+		return r;
+
+	if ((r = limit_and_compile(k, &prog, e)) < 0 ||
+	    (r = hs_expect(k->sock, "init", HS_MOUNTED, NULL, e)) < 0)
+		return r;
+
+	if ((spec_has_userns(s) && runtime_is_privileged() &&
+		(r = rlimits_apply(k->pid, &s->process, e)) < 0) ||
+	    (r = host_hooks(k, e)) < 0)
+		return r;
+	if ((r = hs_send_seccomp(k->sock, &prog, e)) < 0 ||
+	    (r = hs_send(k->sock, HS_HOOKS_DONE, -EBADF, e)) < 0)
+		return r;
+
+	r = hs_expect_either(k->sock, "init", HS_READY, HS_CONSOLE, &got, ret_master, e);
+	if (r == 0 && got == HS_CONSOLE)
+		r = hs_expect(k->sock, "init", HS_READY, NULL, e);
+	return r;
+}
+
+/* The pid file comes last: for engines it says that the container exists. */
+static int let_go(struct creation *k, struct err *e)
+{
+	int r;
+
+	k->c->ready = true;
+	if ((r = container_save(k->c, e)) < 0 ||
+	    (k->o->pid_file && (r = write_pid_file(k->o->pid_file, k->pid, e)) < 0))
+		return r;
+	return hs_send(k->sock, HS_KEEP, -EBADF, e);
+}
+
+static int create_steps(struct creation *k, int *ret_master, struct err *e)
+{
+	int r;
+
+	if ((r = describe_container(k, e)) < 0 || (r = keep_config(k, e)) < 0 ||
+	    (r = make_cgroup(k, e)) < 0 || (r = open_for_child(k, e)) < 0 ||
+	    (r = make_init(k, e)) < 0 || (r = record_init(k, e)) < 0)
+		return r;
+	r = converse(k, ret_master, e);
+	return r < 0 ? r : let_go(k, e);
+}
+
+/* The first error is the one to tell. What cannot be undone now is left for `delete --force`. */
+static void undo(struct creation *k)
+{
+	struct err second = ERR_INIT;
+
+	closep(&k->sock);
+	k->sock = -EBADF;
+	if (k->pid > 0) {
+		(void)sys_pidfd_send_signal(k->pidfd, SIGKILL);
+		while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	if (k->o->pid_file)
+		(void)unlink(k->o->pid_file);
+	if (container_destroy(k->c, &second) < 0)
+		log_warning("while undoing: %s", second.msg);
+}
+
+int container_create(const struct globals *g, const char *id, const struct create_opts *o,
+    struct container **ret, int *ret_master, struct err *e)
+{
+	_cleanup_(creation_free) struct creation k = CREATION_INIT;
+	int master = -EBADF, r;
+
+	k.g = g;
+	k.o = o;
+	for (size_t i = 0; i < NS_TYPES; i++)
+		k.ns.fds[i] = -EBADF;
+	if ((r = check_preserve_fds(&o->preserve_fds, &k.preserve_fds, e)) < 0 ||
+	    (r = spec_check_id(id, e)) < 0 || (r = load_and_check(&k, ret_master != NULL, e)) < 0 ||
+	    (r = container_new(g, id, &k.c, e)) < 0)
+		return r;
+	r = create_steps(&k, &master, e);
+	if (r < 0) {
+		closep(&master);
+		undo(&k);
+		container_close(k.c);
+		return r;
+	}
+	/* The annotations live in the spec's arena; the container outlives it. */
+	container_close(k.c);
+	r = container_open(g, id, OPEN_EXCLUSIVE, ret, e);
+	if (r == 0 && ret_master)
+		*ret_master = master;
+	return r;
+}
+
+/* ---- start ---- */
+
+static int say_start(const struct container *c, struct err *e)
+{
+	_cleanup_close_ int sock = unix_connect_at(SOCK_SEQPACKET, c->dirfd, "start.sock");
+	int r;
+
+	if (sock < 0)
+		return err_errno(e, -sock, "container \"%s\": connect to its init", c->id);
+	r = hs_send(sock, HS_START, -EBADF, e);
+	return r < 0 ? r : hs_wait_exec(sock, e);
+}
+
+int container_start(struct container *c, struct err *e)
+{
+	_cleanup_spec_ struct spec *s = NULL;
+	struct spec_state state;
+	int r = say_start(c, e);
+
+	if (r < 0)
+		return r;
+	(void)unlinkat(c->dirfd, "start.sock", 0);
+	r = container_spec(c, &s, e);
+	if (r == 0) {
+		container_state(c, ST_RUNNING, &state);
+		r = hooks_run(s, HOOK_POSTSTART, &state, e);
+	}
+	if (r < 0 && c->pidfd >= 0)
+		(void)sys_pidfd_send_signal(c->pidfd, SIGKILL);
+	return r;
+}
+
+/* ---- destroy ---- */
+
+/* Init first, by a descriptor that cannot be another process; its cgroup then takes all that it
+ * left. */
+static int end_processes(struct container *c, struct err *e)
+{
+	enum status st;
+	int r = container_status(c, &st, e);
+
+	if (r < 0)
+		return r;
+	if (c->pidfd >= 0 && sys_pidfd_send_signal(c->pidfd, SIGKILL) < 0 && errno != ESRCH)
+		return err_errno(e, errno, "kill init (pid %d)", c->pid);
+	if (c->cgroup_path)
+		return cgroup_destroy(c->cgroup_path, c->cgroup_made_from, e);
+	return 0;
+}
+
+static void stop_hooks(const struct container *c)
+{
+	_cleanup_spec_ struct spec *s = NULL;
+	struct spec_state state;
+	struct err e = ERR_INIT;
+
+	if (faccessat(c->dirfd, "config.json", F_OK, 0) < 0)
+		return;
+	container_state(c, ST_STOPPED, &state);
+	if (container_spec(c, &s, &e) < 0 || hooks_run(s, HOOK_POSTSTOP, &state, &e) < 0)
+		log_warning("%s", e.msg);
+}
+
+int container_destroy(struct container *c, struct err *e)
+{
+	int r = end_processes(c, e);
+
+	if (r < 0)
+		return r;
+	stop_hooks(c);
+	return container_forget(c, e);
+}
