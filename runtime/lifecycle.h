@@ -46,14 +46,15 @@ struct init_args {
 	unsigned joined; /* mask of ns->fds that are joined */
 	struct mount_plan *plan;
 	struct device_set *devices;
-	bool sources_open; /* plan's and devices' sources were opened by the parent */
-	int sock;	   /* handshake */
-	int start_sock;	   /* listening */
-	int console_sock;  /* connected, or -EBADF */
-	int seccomp_agent; /* connected, or -EBADF */
-	int procfd;	   /* the host's procfs root */
-	int cgroupfd;	   /* the container's cgroup, or -EBADF */
-	unsigned preserve_fds;
+	bool sources_open;     /* plan's and devices' sources were opened by the parent */
+	int sock;	       /* handshake */
+	int start_sock;	       /* listening */
+	int console_sock;      /* connected, or -EBADF */
+	int seccomp_agent;     /* connected, or -EBADF */
+	int procfd;	       /* the host's procfs root */
+	int cgroupfd;	       /* the container's cgroup, or -EBADF */
+	unsigned preserve_fds; /* 3 .. 3+n go to the payload */
+	unsigned listen_fds;   /* the first of them, by socket activation (sd_listen_fds(3)) */
 };
 _Noreturn void init_main(const struct init_args *a);
 
@@ -64,7 +65,9 @@ bool spec_has_userns(const struct spec *s);
 bool runtime_is_privileged(void);
 /* O_PATH descriptor of /proc, checked to be procfs's root. */
 int open_procfs(struct err *e);
-/* Are fds 3 .. 3+n open at all? Called before the runtime opens any of its own. Adds LISTEN_FDS. */
-int check_preserve_fds(const struct opt_i64 *n, unsigned *ret, struct err *e);
+/* How many descriptors from 3 on the payload keeps: --preserve-fds plus LISTEN_FDS (*ret_listen of
+ * them). Each must be open: called before the runtime opens any of its own, which could else be
+ * handed out. */
+int check_preserve_fds(const struct opt_i64 *n, unsigned *ret, unsigned *ret_listen, struct err *e);
 /* Writes the number, newline-free, atomically, mode 0644. */
 int write_pid_file(const char *path, pid_t pid, struct err *e);

@@ -1,0 +1,232 @@
+/*
+ * The child's half of a container's life: init_main() from top to bottom. It is the container's
+ * first process; the host's half is runtime/parent.c, the conversation runtime/handshake.h.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "netsetup/netsetup.h"
+#include "runtime/handshake.h"
+#include "runtime/hooks.h"
+#include "runtime/lifecycle.h"
+#include "runtime/process.h"
+#include "security/security.h"
+
+struct init {
+	const struct init_args *a;
+	const struct spec *s;
+	struct mount_plan *plan;
+	struct device_set *devices;
+	int rootfd;
+	int slave; /* terminal */
+	struct seccomp_prog seccomp;
+	struct payload payload;
+};
+
+/* A frozen or traced init must not be readable by what shares its pid namespace. /proc/self's files
+ * of an undumpable process belong to the host's root, so what a user namespace's root writes there
+ * comes before. */
+static int enter_namespaces(struct init *i, struct err *e)
+{
+	const struct spec *s = i->s;
+	unsigned left = 0;
+	int r;
+
+	if (spec_has_userns(s) && (r = userns_become_root(e)) < 0)
+		return r;
+	for (int t = 0; t < NS_TYPES; t++)
+		if (i->a->ns->fds[t] >= 0 && !(i->a->joined & (1u << t)))
+			left |= 1u << t;
+	if ((r = ns_join(i->a->ns, left, e)) < 0)
+		return r;
+	if (i->a->ns->new_flags & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) < 0)
+		return err_errno(e, errno, "make the cgroup namespace");
+	if (i->a->ns->new_flags & CLONE_NEWTIME) {
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+		if ((r = timens_enter(s, i->a->procfd, e)) < 0)
+			return r;
+	}
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return err_errno(e, errno, "prctl");
+	if (setsid() < 0)
+		return err_errno(e, errno, "setsid");
+	if (!i->a->opts->no_new_keyring && (r = keyring_join(i->a->c->id, e)) < 0)
+		return r;
+	if (i->a->ns->new_flags & CLONE_NEWNET && (r = net_loopback_up(e)) < 0)
+		return r;
+	return uts_apply(s, e);
+}
+
+static int build_root(struct init *i, struct err *e)
+{
+	const struct init_args *a = i->a;
+	int r;
+
+	if (!a->sources_open && ((r = mount_plan_open_sources(i->plan, e)) < 0 ||
+				    (r = devices_open(i->s, true, &i->devices, e)) < 0))
+		return r;
+	r = rootfs_attach(i->plan, &i->rootfd, e);
+	if (r < 0)
+		return r;
+	const struct mount_env env = {
+		.rootfd = i->rootfd,
+		.procfd = a->procfd,
+		.cgroup_dirfd = a->cgroupfd,
+		.new_cgroup_ns = a->ns->new_flags & CLONE_NEWCGROUP,
+		.userns = spec_has_userns(i->s),
+		.mount_label = i->s->mount_label,
+	};
+	r = mounts_apply(i->plan, &env, e);
+	return r < 0 ? r : devices_make(i->devices, i->s, i->rootfd, e);
+}
+
+/* The state as hooks inside the container see it: with init's pid there. */
+static int container_hooks(struct init *i, enum spec_hook_kind kind, enum status st, struct err *e)
+{
+	struct spec_state state;
+
+	container_state(i->a->c, st, &state);
+	state.pid = getpid();
+	return hooks_run(i->s, kind, &state, e);
+}
+
+/* The master goes to the console socket with the terminal's name, as engines expect, or to the
+ * parent. */
+static int open_terminal(struct init *i, struct err *e)
+{
+	_cleanup_close_ int master = -EBADF;
+	int r;
+
+	if (!i->s->process.terminal)
+		return 0;
+	r = console_open(&i->s->process, i->rootfd, true, &master, &i->slave, e);
+	if (r < 0)
+		return r;
+	if (i->a->console_sock < 0)
+		return hs_send(i->a->sock, HS_CONSOLE, master, e);
+	r = sock_send_fds(i->a->console_sock, "/dev/ptmx", strlen("/dev/ptmx"), &master, 1);
+	return r < 0 ? err_errno(e, -r, "--console-socket: send the terminal") : 0;
+}
+
+static int switch_root(struct init *i, struct err *e)
+{
+	int r;
+
+	if ((r = rootfs_pivot(i->plan, i->rootfd, i->a->opts->no_pivot, e)) < 0 ||
+	    (r = sysctl_apply(i->s, i->a->procfd, e)) < 0 ||
+	    (r = readonly_paths_apply(i->s, i->rootfd, e)) < 0 ||
+	    (r = masked_paths_apply(i->s, i->rootfd, e)) < 0 ||
+	    (r = rootfs_finish(i->plan, i->rootfd, e)) < 0)
+		return r;
+	return i->slave >= 0 ? console_attach(i->slave, e) : 0;
+}
+
+static int apply_attributes(const struct init *i, struct err *e)
+{
+	const struct spec_process *p = &i->s->process;
+	int r;
+
+	/* With a user namespace and a privileged runtime the parent has set the limits. */
+	if (!(spec_has_userns(i->s) && i->a->sources_open) && (r = rlimits_apply(0, p, e)) < 0)
+		return r;
+	if ((r = sched_apply(p, e)) < 0 || (r = mem_policy_apply(&i->s->mem_policy, e)) < 0)
+		return r;
+	return personality_apply(i->s, e);
+}
+
+/* Up to here everything can still be told to whoever called create. */
+static int prepare(struct init *i, struct err *e)
+{
+	const struct init_args *a = i->a;
+	int r;
+
+	if ((r = hs_expect(a->sock, "the runtime", HS_GO, NULL, e)) < 0 ||
+	    (r = enter_namespaces(i, e)) < 0 || (r = build_root(i, e)) < 0 ||
+	    (r = hs_send(a->sock, HS_MOUNTED, -EBADF, e)) < 0 ||
+	    (r = hs_recv_seccomp(a->sock, &i->seccomp, e)) < 0 ||
+	    (r = hs_expect(a->sock, "the runtime", HS_HOOKS_DONE, NULL, e)) < 0)
+		return r;
+	if ((r = container_hooks(i, HOOK_CREATE_CONTAINER, ST_CREATING, e)) < 0 ||
+	    (r = open_terminal(i, e)) < 0 || (r = switch_root(i, e)) < 0 ||
+	    (r = apply_attributes(i, e)) < 0)
+		return r;
+	i->payload = (struct payload){
+		.process = &i->s->process,
+		.procfd = a->procfd,
+		.preserve_fds = a->preserve_fds,
+		.listen_fds = a->listen_fds,
+		.seccomp = &i->seccomp,
+		.seccomp_agent = a->seccomp_agent,
+	};
+	if ((r = payload_prepare(&i->payload, true, e)) < 0 ||
+	    (r = hs_send(a->sock, HS_READY, -EBADF, e)) < 0)
+		return r;
+	return hs_expect(a->sock, "the runtime", HS_KEEP, NULL, e);
+}
+
+/* `state` connects too, only to see that init still listens, and hangs up without a word. Returns
+ * the connection on which start waits for the outcome. */
+static int wait_for_start(int listening)
+{
+	for (;;) {
+		struct err e = ERR_INIT;
+		int conn = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+
+		if (conn < 0 && errno != EINTR && errno != ECONNABORTED)
+			return -errno;
+		if (conn >= 0 && hs_expect(conn, "start", HS_START, NULL, &e) == 0)
+			return conn;
+		closep(&conn);
+	}
+}
+
+static int execute(struct init *i, struct err *e)
+{
+	_cleanup_free_ char *state_json = NULL;
+	struct spec_state state;
+	int r = container_hooks(i, HOOK_START_CONTAINER, ST_CREATED, e);
+
+	if (r < 0)
+		return r;
+	container_state(i->a->c, ST_CREATED, &state);
+	state.pid = i->a->seccomp_agent >= 0 ? getpid() : 0;
+	state_json = spec_state_json(&state, false);
+	i->payload.state_json = state_json;
+	return payload_execute(&i->payload, e);
+}
+
+_Noreturn void init_main(const struct init_args *a)
+{
+	struct init i = {
+		.a = a,
+		.s = a->spec,
+		.plan = a->plan,
+		.devices = a->devices,
+		.rootfd = -EBADF,
+		.slave = -EBADF,
+	};
+	struct err e = ERR_INIT;
+	int conn;
+
+	if (prepare(&i, &e) < 0) {
+		hs_send_error(a->sock, &e);
+		_exit(1);
+	}
+	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	log_mute();
+	close(a->sock);
+	conn = wait_for_start(a->start_sock);
+	if (conn < 0)
+		_exit(1);
+	if (execute(&i, &e) < 0)
+		hs_send_error(conn, &e);
+	_exit(e.exit ? e.exit : 1);
+}
