@@ -99,7 +99,7 @@ static int load_and_check(struct creation *k, bool foreground, struct err *e)
 		    k->spec->bundle);
 	if ((r = check_terminal(k, foreground, e)) < 0 || (r = sysctl_check(k->spec, e)) < 0 ||
 	    (r = lsm_check(&k->spec->process, k->spec->mount_label, e)) < 0 ||
-	    (r = caps_check(&k->spec->process.caps, e)) < 0 ||
+	    (r = caps_check(&k->spec->process.caps, spec_has_userns(k->spec), e)) < 0 ||
 	    (r = mount_plan_new(k->spec, &k->plan, e)) < 0)
 		return r;
 	return ns_open(k->spec, &k->ns, e);

@@ -24,9 +24,8 @@
  *   user_apply, caps_apply
  *   seccomp_install                   here, last, when no_new_privs is set
  *
- * rlimits_apply_to and lowering oom_score_adj need privileges of the initial user namespace: for
- * a container with a user namespace of its own the parent (or the child before it enters it) does
- * them.
+ * Raising rlimits and lowering oom_score_adj need privileges of the initial user namespace: for a
+ * container with a user namespace of its own the parent does both, by pid.
  */
 
 /* Drops every capability that c does not bound from the bounding set (with c->has false: all).
@@ -42,9 +41,9 @@ int caps_apply(const struct spec_caps *c, struct err *e);
 /* Refuses (-EPERM) sets that contradict each other: effective beyond permitted, inheritable beyond
  * bounding. Warns of capabilities that the caller does not have itself and of ambient ones that are
  * not permitted and inheritable (the peers' `spec` writes such): they are left out, as the
- * specification demands. Call it in the container's user namespace, where the caller's sets are
- * those that will be lowered, and before log_mute(). */
-int caps_check(const struct spec_caps *c, struct err *e);
+ * specification demands. own_userns: the container gets a user namespace of its own or joins one,
+ * where it has all capabilities whatever the caller has. */
+int caps_check(const struct spec_caps *c, bool own_userns, struct err *e);
 
 /* ---- seccomp ---- */
 struct seccomp_prog {
