@@ -1,0 +1,149 @@
+#include <limits.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "runtime/container.h"
+#include "runtime/values.h"
+#include "runtime/verbs.h"
+
+#define NS_PER_MS INT64_C(1000000)
+
+struct events_opts {
+	bool stats;
+	const char *interval;
+};
+
+static int print_line(struct json_gen *j, struct err *e)
+{
+	puts(json_gen_text(j, NULL));
+	if (fflush(stdout) < 0)
+		return err_errno(e, errno, "write standard output");
+	return 0;
+}
+
+/* {"type":…,"id":…,"data":{…}}; cg NULL: no data */
+static int print_event(const char *type, const char *id, const struct cgroup *cg, struct err *e)
+{
+	_cleanup_json_gen_ struct json_gen *j = json_gen_new(false);
+	int r = 0;
+
+	json_gen_map(j);
+	json_gen_kstr(j, "type", type);
+	json_gen_kstr(j, "id", id);
+	if (cg) {
+		json_gen_key(j, "data");
+		r = cgroup_stats_json(cg, j, e);
+	}
+	json_gen_end(j);
+	return r < 0 ? r : print_line(j, e);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / NS_PER_MS;
+}
+
+static bool is_stopped(struct container *c)
+{
+	struct err e = ERR_INIT;
+	enum status st;
+
+	return container_status(c, &st, &e) < 0 || st == ST_STOPPED;
+}
+
+/* Stats each interval, OOM kills at once, until the container has stopped. */
+static int watch(struct container *c, const struct cgroup *cg, int64_t interval_ms, struct err *e)
+{
+	int64_t due = now_ms() + interval_ms;
+	uint64_t seen = 0, count = 0;
+	int r;
+
+	/* kills before the watch are not news */
+	r = cgroup_wait_oom(cg, &count, 0, e);
+	seen = count;
+	while (r == 0) {
+		int64_t left = due - now_ms();
+
+		r = cgroup_wait_oom(cg, &count, left > 0 ? (int)left : 0, e);
+		for (; r >= 0 && seen < count; seen++)
+			if (print_event("oom", c->id, NULL, e) < 0)
+				return -e->code;
+		if (r != 0 || now_ms() < due)
+			continue;
+		if (is_stopped(c))
+			break;
+		r = print_event("stats", c->id, cg, e);
+		due = now_ms() + interval_ms;
+	}
+	/* With the container gone its cgroup's files may vanish under the reader. */
+	return r < 0 && !is_stopped(c) ? r : 0;
+}
+
+static int parse_interval(const char *s, int64_t *ret_ms, struct err *e)
+{
+	int64_t ns;
+
+	if (parse_duration(s, &ns) < 0)
+		return err_set(e, EINVAL,
+		    "invalid value \"%s\" for flag --interval: must be a duration such as 5s, "
+		    "1m30s or 500ms",
+		    s);
+	if (ns < NS_PER_MS || ns / NS_PER_MS > INT_MAX)
+		return err_set(e, EINVAL,
+		    "invalid value \"%s\" for flag --interval: must be from 1ms to 596h", s);
+	*ret_ms = ns / NS_PER_MS;
+	return 0;
+}
+
+static int run_events(const struct globals *g, void *opts, int argc, char **argv, struct err *e)
+{
+	const struct events_opts *o = opts;
+	_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
+	_cleanup_container_ struct container *c = NULL;
+	int64_t interval_ms;
+	enum status st;
+	int r;
+
+	r = parse_interval(o->interval ? o->interval : "5s", &interval_ms, e);
+	if (r == 0)
+		r = container_open(g, argv[0], OPEN_UNLOCKED, &c, e);
+	if (r == 0)
+		r = container_status(c, &st, e);
+	if (r == 0)
+		r = status_check(c, EV_EVENTS, st, e);
+	if (r == 0)
+		r = container_cgroup(c, &cg, e);
+	if (r < 0)
+		return r;
+	return o->stats ? print_event("stats", c->id, &cg, e) : watch(c, &cg, interval_ms, e);
+}
+
+#define OFF(field) offsetof(struct events_opts, field)
+static const struct opt events_opts[] = {
+	{ "interval", 0, OPT_STR, OFF(interval), "DURATION",
+	    "time between two stats events, e.g. 500ms or 1m30s (default: 5s)" },
+	{ "stats", 0, OPT_FLAG, OFF(stats), NULL, "print one stats event and exit" },
+	{ 0 },
+};
+
+const struct verb verb_events = {
+	.name = "events",
+	.args = "CONTAINER",
+	.summary = "print resource statistics and out-of-memory kills as JSON",
+	.detail =
+	    "One object per line: {\"type\":\"stats\",\"id\":ID,\"data\":{...}} each interval "
+	    "and {\"type\":\"oom\",\"id\":ID} for each process that the kernel killed for "
+	    "lack of memory. Ends when the container stops.",
+	.examples = "bailey events --stats web\nbailey events --interval 1s web",
+	.opts = events_opts,
+	.opts_size = sizeof(struct events_opts),
+	.min_args = 1,
+	.max_args = 1,
+	.error_exit = 1,
+	.run = run_events,
+};
