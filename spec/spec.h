@@ -377,10 +377,12 @@ struct spec {
 	struct spec_vm vm;
 };
 
-/* Reads bundle/config.json (config: another path, or NULL) and validates it as a whole. bundle is
- * made absolute. Errors name the file and the JSON path. Free with spec_free(). */
+/* Reads bundle/config.json (config: another path, or NULL) and validates it as a whole; the rootfs
+ * must be there. bundle is made absolute. Errors name the file and the JSON path. Free with
+ * spec_free(). */
 int spec_load(const char *bundle, const char *config, struct spec **ret, struct err *e);
-/* The same from memory; name is for messages. For the state directory's copy and the fuzzer. */
+/* The same from memory and without a look at the filesystem, for the state directory's copy (whose
+ * rootfs may be gone) and the fuzzer. name is for messages; bundle must be absolute. */
 int spec_parse(const char *name, const char *bundle, const char *buf, size_t n, struct spec **ret,
     struct err *e);
 void spec_free(struct spec *s);
@@ -406,14 +408,15 @@ const char *spec_cap_name(int cap);		    /* NULL beyond the table */
 const char *spec_ns_name(enum spec_ns_type t);	    /* "network" */
 int spec_ns_clone_flag(enum spec_ns_type t);	    /* CLONE_NEWNET */
 const char *spec_ns_proc_name(enum spec_ns_type t); /* "net" */
-/* Checks a container ID: 1..1024 of [A-Za-z0-9_+.-], not "." or "..", no leading '.'? (see .c). */
+/* Checks a container ID: 1..1024 of [A-Za-z0-9_+.-], not "." or "..". */
 int spec_check_id(const char *id, struct err *e);
 
 /* The default config.json of `bailey spec`, pretty-printed; rootless: with a user namespace that
  * maps the calling user to 0. Caller frees. */
 char *spec_default_config(bool rootless);
-/* The `features` document (features.md), from the decoder's tables; caller frees. */
-char *spec_features_json(void);
+/* The `features` document (features.md), from the decoder's tables; caller frees.
+ * seccomp_supported_flags: SECCOMP_FILTER_FLAG_* that this kernel takes (security/). */
+char *spec_features_json(unsigned seccomp_supported_flags);
 
 /* What state JSON is made of (runtime.md#state plus what engines read). */
 struct spec_state {
@@ -433,8 +436,14 @@ enum mount_opt_kind {
 	MOPT_PROPAGATION, /* value: MS_* , rec */
 	MOPT_IDMAP,	  /* idmap, ridmap */
 	MOPT_TMPCOPYUP,
-	MOPT_IGNORED,	/* accepted, no effect by definition: defaults, noauto … */
-	MOPT_EXTENSION, /* copy-symlink, src-nofollow, dest-nofollow */
+	MOPT_REMOUNT, /* changes the mount that is there instead of making one */
+	MOPT_IGNORED, /* accepted, no effect by definition: defaults, noauto, iversion, silent … */
+	MOPT_EXTENSION, /* set: one of enum mount_opt_ext */
+};
+enum mount_opt_ext {
+	MOPT_EXT_COPY_SYMLINK = 1,  /* a source that is a symlink is made anew, not followed */
+	MOPT_EXT_SRC_NOFOLLOW = 2,  /* a source that is a symlink is mounted itself */
+	MOPT_EXT_DEST_NOFOLLOW = 4, /* the destination's last component is not followed */
 };
 struct mount_opt {
 	const char *name;
