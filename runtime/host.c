@@ -1,0 +1,75 @@
+/* Small facts about the host and the call that runtime/lifecycle.h declares. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "runtime/lifecycle.h"
+
+bool spec_has_userns(const struct spec *s)
+{
+	return s->ns[NS_USER].has;
+}
+
+/* CAP_SYS_ADMIN in a user namespace that owns the mount namespace: asked for by the one call that
+ * needs it, a mount copy that is dropped at once. */
+bool runtime_is_privileged(void)
+{
+	static int known = -1;
+
+	if (known < 0) {
+		int fd = sys_open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+		known = fd >= 0;
+		closep(&fd);
+	}
+	return known;
+}
+
+int open_procfs(struct err *e)
+{
+	_cleanup_close_ int fd = open("/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_errno(e, errno, "open /proc");
+	if (!fd_is_procfs_root(fd))
+		return err_set(e, EINVAL, "/proc is not the root of a proc file system");
+	return steal_fd(&fd);
+}
+
+int check_preserve_fds(const struct opt_i64 *n, unsigned *ret, unsigned *ret_listen, struct err *e)
+{
+	const char *listen_fds = getenv("LISTEN_FDS");
+	uint32_t listen = 0;
+	unsigned total = n->set ? (unsigned)n->v : 0;
+
+	if (listen_fds && parse_u32(listen_fds, &listen) < 0)
+		return err_set(e, EINVAL, "environment: LISTEN_FDS=%s: not a number", listen_fds);
+	if (listen > 1024 || total > 1024)
+		return err_set(
+		    e, EINVAL, "--preserve-fds %u, LISTEN_FDS %u: more than 1024", total, listen);
+	total += listen;
+	for (unsigned fd = 3; fd < 3 + total; fd++)
+		if (fcntl((int)fd, F_GETFD) < 0)
+			return err_set(e, EBADF,
+			    "--preserve-fds %u: descriptor %u is not open in the calling process",
+			    total - listen, fd);
+	*ret = total;
+	*ret_listen = listen;
+	return 0;
+}
+
+int write_pid_file(const char *path, pid_t pid, struct err *e)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", pid);
+	if (file_replace(AT_FDCWD, path, text, strlen(text), 0644, true, e) < 0)
+		return err_wrap(e, "--pid-file");
+	return 0;
+}

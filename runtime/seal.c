@@ -1,0 +1,70 @@
+#include "runtime/seal.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
+static bool runs_sealed(int exe)
+{
+	int seals = fcntl(exe, F_GET_SEALS);
+
+	return seals >= 0 && (seals & SEALS) == SEALS;
+}
+
+/* MFD_EXEC is new in 6.3, and demanded by kernels whose vm.memfd_noexec is set. */
+static int make_memfd(void)
+{
+	int fd = memfd_create("bailey", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("bailey", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return fd;
+}
+
+static int copy_all(int to, int from, off_t size)
+{
+	while (size > 0) {
+		ssize_t n = sendfile(to, from, NULL, (size_t)size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		size -= n;
+	}
+	return 0;
+}
+
+int seal_self(char **argv, struct err *e)
+{
+	_cleanup_close_ int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int copy = -EBADF;
+	struct stat st;
+	int r;
+
+	if (exe < 0)
+		return err_errno(e, errno, "open /proc/self/exe");
+	if (runs_sealed(exe))
+		return 0;
+	if (fstat(exe, &st) < 0)
+		return err_errno(e, errno, "stat /proc/self/exe");
+	copy = make_memfd();
+	if (copy < 0)
+		return err_errno(e, errno, "memfd_create for the sealed copy");
+	r = copy_all(copy, exe, st.st_size);
+	if (r < 0)
+		return err_errno(e, -r, "copy /proc/self/exe");
+	if (fcntl(copy, F_ADD_SEALS, SEALS) < 0)
+		return err_errno(e, errno, "seal the copy of /proc/self/exe");
+	fexecve(copy, argv, environ);
+	return err_errno(e, errno, "execute the sealed copy");
+}
