@@ -14,6 +14,9 @@ import traceback
 from . import discover, host, kernel, leaks, testing
 
 HERE = os.path.dirname(discover.TESTS)
+# Directories that tests and podman make on the way to their own; removed if they were not there.
+OWN_CGROUPS = ("/sys/fs/cgroup/bailey-test", "/sys/fs/cgroup/libpod_parent/conmon",
+               "/sys/fs/cgroup/libpod_parent")
 
 
 class Outcome:
@@ -183,7 +186,18 @@ class Report:
 
 
 def _loop(cases, settings, report):
-    queue, running, number = list(cases), {}, 0
+    running = {}
+    try:
+        _run_all(list(cases), running, settings, report)
+    finally:
+        for job in running.values():
+            job.abort()
+            os.waitpid(job.pid, 0)
+            job.clean()
+
+
+def _run_all(queue, running, settings, report):
+    number = 0
     while queue or running:
         while queue and len(running) < settings.jobs:
             case = queue.pop(0)
@@ -260,19 +274,21 @@ def main():
     cases = [c for c in cases if not a.filter or any(re.search(f, c.name) for f in a.filter)]
     a.tmp = tempfile.mkdtemp(prefix="bailey-", dir=os.environ.get("TMPDIR", "/tmp"))
     os.chmod(a.tmp, 0o755)
-    os.mkdir("/sys/fs/cgroup/bailey-test") if not os.path.isdir("/sys/fs/cgroup/bailey-test") else 0
+    cgroups = [d for d in OWN_CGROUPS if not os.path.isdir(d)]
+    os.makedirs(OWN_CGROUPS[0], exist_ok=True)
     print(f"# {a.version}: {a.runtime}; {len(cases)} tests, {a.jobs} at a time")
     report, start = Report(), time.monotonic()
     try:
         host.add_test_user(a.tmp)
         _loop(cases, a, report)
     except KeyboardInterrupt:
-        print("interrupted")
+        report.add(Outcome("interrupted", "fail", "the rest was not run"))
     finally:
         if not a.keep:
             testing.remove_tree(a.tmp)
-        try:
-            os.rmdir("/sys/fs/cgroup/bailey-test")
-        except OSError:
-            pass
+        for d in cgroups:
+            try:
+                os.rmdir(d)
+            except OSError:
+                pass
     return report.finish(time.monotonic() - start)

@@ -64,6 +64,9 @@ static int cmd_trap(int argc, char **argv)
 	sigset_t set;
 
 	sigfillset(&set);
+	sigdelset(&set, SIGCHLD);
+	sigdelset(&set, SIGURG); /* Go programs send it to themselves and forward what they get */
+	sigdelset(&set, SIGWINCH);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	printf("ready\n");
 	fflush(stdout);
