@@ -38,17 +38,23 @@ int globals_parse(struct globals *g, int argc, char **argv, struct err *e)
 	return cli_parse(global_opts, g, argc, argv, true, e);
 }
 
-/* Root of a user namespace other than the first: its map is not the whole range onto itself. */
+/* The first user namespace is the one whose map is the whole range onto itself. */
 static int in_user_namespace(bool *ret, struct err *e)
 {
-	unsigned long inside, outside, count;
+	static const char *const whole[] = { "0", "0", "4294967295\n" };
+	_cleanup_strv_ char **fields = NULL;
 	_cleanup_free_ char *map = NULL;
-	int r = file_read(AT_FDCWD, "/proc/self/uid_map", 1 << 20, &map, NULL, e);
+	bool same;
+	int r;
 
+	r = file_read(AT_FDCWD, "/proc/self/uid_map", 1 << 20, &map, NULL, e);
 	if (r < 0)
 		return r;
-	*ret = sscanf(map, "%lu %lu %lu", &inside, &outside, &count) != 3 || inside != 0 ||
-	       outside != 0 || count != UINT32_MAX;
+	fields = strv_split(map, ' ');
+	same = strv_len(fields) == ARRAY_SIZE(whole);
+	for (size_t i = 0; same && i < ARRAY_SIZE(whole); i++)
+		same = streq(fields[i], whole[i]);
+	*ret = !same;
 	return 0;
 }
 

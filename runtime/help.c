@@ -1,10 +1,10 @@
 /* The help texts, all from the tables of verbs and options. */
-#include <seccomp.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "runtime/verbs.h"
+#include "security/security.h"
 
 #define WIDTH	   79
 #define MAX_COLUMN 30 /* descriptions start here at the latest */
@@ -137,12 +137,10 @@ void help_verb(FILE *f, const struct verb *v)
 
 void help_version(FILE *f)
 {
-	const struct scmp_version *s = seccomp_version();
+	char seccomp[SECCOMP_VERSION_MAX];
 
-	fprintf(f, "bailey version %s\ncommit: %s\nspec: %s\n", BAILEY_VERSION, BAILEY_COMMIT,
-	    OCI_VERSION);
-	if (s)
-		fprintf(f, "libseccomp: %u.%u.%u\n", s->major, s->minor, s->micro);
+	fprintf(f, "bailey version %s\ncommit: %s\nspec: %s\nlibseccomp: %s\n", BAILEY_VERSION,
+	    BAILEY_COMMIT, OCI_VERSION, seccomp_library_version(seccomp));
 }
 
 /* ---- the verb ---- */

@@ -2,16 +2,15 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/str.h"
 #include "runtime/verbs.h"
 
 /* Text as roff: dashes stay ASCII, nothing at a line's start is a request. */
-static void put(FILE *f, const char *s)
+static void putn(FILE *f, const char *s, size_t n)
 {
 	bool line_start = true;
 
-	for (; *s; s++) {
+	for (; n && *s; s++, n--) {
 		if (line_start && (*s == '.' || *s == '\''))
 			fputs("\\&", f);
 		if (*s == '-')
@@ -22,6 +21,11 @@ static void put(FILE *f, const char *s)
 			fputc(*s, f);
 		line_start = *s == '\n';
 	}
+}
+
+static void put(FILE *f, const char *s)
+{
+	putn(f, s, strlen(s));
 }
 
 static void put_upper(FILE *f, const char *s)
@@ -35,12 +39,8 @@ static void put_paragraphs(FILE *f, const char *text)
 {
 	while (*text) {
 		const char *end = strstr(text, "\n\n");
-		_cleanup_free_ char *par = NULL;
 
-		par = end ? strndup(text, (size_t)(end - text)) : xstrdup(text);
-		if (!par)
-			abort();
-		put(f, par);
+		putn(f, text, end ? (size_t)(end - text) : strlen(text));
 		fputs(end ? "\n.PP\n" : "\n", f);
 		text = end ? end + 2 : text + strlen(text);
 	}

@@ -69,6 +69,9 @@ int seccomp_compile(const struct spec_seccomp *s, struct seccomp_prog *ret, stru
 int seccomp_install(const struct seccomp_prog *p, int agent, const char *state_json, struct err *e);
 /* SECCOMP_FILTER_FLAG_* that this kernel takes, out of those the specification names. */
 unsigned seccomp_supported_flags(void);
+/* libseccomp's version, "2.5.4"; returns buf. */
+#define SECCOMP_VERSION_MAX 48
+const char *seccomp_library_version(char buf[SECCOMP_VERSION_MAX]);
 
 /* ---- LSM ---- */
 /* Is the profile/label usable on this kernel? An error names which module is off. */
