@@ -196,10 +196,13 @@ static int execute(struct init *i, struct err *e)
 
 	if (r < 0)
 		return r;
-	container_state(i->a->c, ST_CREATED, &state);
-	state.pid = i->a->seccomp_agent >= 0 ? getpid() : 0;
-	state_json = spec_state_json(&state, false);
-	i->payload.state_json = state_json;
+	if (i->a->seccomp_agent >= 0) {
+		container_state(i->a->c, ST_CREATED, &state);
+		state_json = seccomp_agent_state(i->s, &state, i->a->procfd, e);
+		if (!state_json)
+			return -e->code;
+		i->payload.state_json = state_json;
+	}
 	return payload_execute(&i->payload, e);
 }
 

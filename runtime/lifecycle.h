@@ -21,6 +21,8 @@ struct create_opts {
 	bool no_pivot;
 	bool no_new_keyring;
 	struct opt_i64 preserve_fds;
+	/* set by the verb's check, from preserve_fds and LISTEN_FDS */
+	unsigned keep_fds, listen_fds;
 	/* run only */
 	bool detach;
 	bool keep;

@@ -72,7 +72,7 @@ static int parse_verb(struct call *c, int argc, char **argv, struct err *e)
 	if (r == CLI_HELP)
 		return 0;
 	if (r < 0)
-		return err_wrap(e, "bailey %s", v->name);
+		return err_wrap(e, "%s", v->name);
 	c->argc = argc - 1 - r;
 	c->argv = argv + 1 + r;
 	return check_arg_count(v, c->argc, e);

@@ -42,7 +42,6 @@ struct creation {
 	int sock; /* handshake, our side */
 	int child_sock;
 	bool sources_open;
-	unsigned preserve_fds, listen_fds;
 	pid_t pid;
 	int pidfd;
 };
@@ -224,8 +223,8 @@ static int make_init(struct creation *k, struct err *e)
 		.seccomp_agent = k->seccomp_agent,
 		.procfd = k->procfd,
 		.cgroupfd = k->cg.dirfd,
-		.preserve_fds = k->preserve_fds,
-		.listen_fds = k->listen_fds,
+		.preserve_fds = k->o->keep_fds,
+		.listen_fds = k->o->listen_fds,
 	};
 	int r = spawn(&k->ns, k->cg.dirfd, &k->pid, &k->pidfd, &a.joined, e);
 
@@ -377,8 +376,7 @@ int container_create(const struct globals *g, const char *id, const struct creat
 	k.o = o;
 	for (size_t i = 0; i < NS_TYPES; i++)
 		k.ns.fds[i] = -EBADF;
-	if ((r = check_preserve_fds(&o->preserve_fds, &k.preserve_fds, &k.listen_fds, e)) < 0 ||
-	    (r = spec_check_id(id, e)) < 0 || (r = load_and_check(&k, ret_master != NULL, e)) < 0 ||
+	if ((r = spec_check_id(id, e)) < 0 || (r = load_and_check(&k, ret_master != NULL, e)) < 0 ||
 	    (r = container_new(g, id, &k.c, e)) < 0)
 		return r;
 	r = create_steps(&k, &master, e);

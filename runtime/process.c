@@ -21,6 +21,35 @@
 #define PASSWD_MAX	    (4 * 1024 * 1024)
 #define DEFAULT_PATH	    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+char *seccomp_agent_state(
+    const struct spec *s, const struct spec_state *state, int procfd, struct err *e)
+{
+	_cleanup_json_gen_ struct json_gen *g = json_gen_new(false);
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_free_ char *text = spec_state_json(state, false);
+	const struct json *doc;
+	char self[16] = "";
+	int64_t pid;
+
+	if (readlinkat(procfd, "self", self, sizeof(self) - 1) < 0 ||
+	    parse_int_range(self, 1, INT32_MAX, &pid) < 0) {
+		err_set(e, ESRCH, "/proc/self does not tell the process's number (\"%s\")", self);
+		return NULL;
+	}
+	if (json_parse(a, "state", text, strlen(text), &doc, e) < 0)
+		return NULL;
+	json_gen_map(g);
+	json_gen_kstr(g, "ociVersion", OCI_VERSION);
+	json_gen_kstrv(g, "fds", (char *const[]){ "seccompFd", NULL });
+	json_gen_kint(g, "pid", pid);
+	if (s->seccomp.listener_metadata)
+		json_gen_kstr(g, "metadata", s->seccomp.listener_metadata);
+	json_gen_key(g, "state");
+	json_gen_node(g, doc);
+	json_gen_end(g);
+	return xstrdup(json_gen_text(g, NULL));
+}
+
 static const char *env_get(char *const *env, const char *name)
 {
 	size_t n = strlen(name);
@@ -223,7 +252,7 @@ static int load_seccomp(const struct payload *p, struct err *e)
 {
 	if (!p->seccomp || !p->seccomp->n)
 		return 0;
-	return seccomp_load(p->seccomp, p->seccomp_agent, p->state_json, e);
+	return seccomp_install(p->seccomp, p->seccomp_agent, p->state_json, e);
 }
 
 int payload_execute(struct payload *p, struct err *e)

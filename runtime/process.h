@@ -19,6 +19,12 @@ struct payload {
 	const char *state_json; /* for the seccomp agent */
 };
 
+/* The containerProcessState that a seccomp agent gets with the notify descriptor
+ * (config-linux.md#containerprocessstate); the pid is the calling process's in the runtime's
+ * namespace, read from procfd. Caller frees. */
+char *seccomp_agent_state(
+    const struct spec *s, const struct spec_state *state, int procfd, struct err *e);
+
 /* In the container's root, still with all capabilities: completes the environment, finds the
  * executable
  * (-ENOENT with exit 127, -EACCES with 126) and enters the working directory (made when make_cwd).

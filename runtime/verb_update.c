@@ -37,7 +37,7 @@ static int check_unsupported(const struct update_opts *o, struct err *e)
 
 	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
 		if (unsupported[i].value)
-			return err_set(e, ENOTSUP, "bailey update: --%s: %s", unsupported[i].name,
+			return err_set(e, ENOTSUP, "update: --%s: %s", unsupported[i].name,
 			    unsupported[i].why);
 	return 0;
 }
@@ -100,8 +100,7 @@ static int read_resources(
 	if (r < 0)
 		return r;
 	if (!apply_options(o, ret) && !o->resources)
-		return err_set(
-		    e, EINVAL, "bailey update: nothing to update: give --resources or a limit");
+		return err_set(e, EINVAL, "update: nothing to update: give --resources or a limit");
 	return 0;
 }
 

@@ -1,0 +1,379 @@
+/*
+ * exec: both halves of a further process. It joins what init is in, by init's own descriptors, and
+ * takes the same last steps (runtime/process.h). From before it can be seen inside until execve it
+ * is undumpable and runs from the sealed copy, so that a hostile container finds nothing to trace
+ * or open.
+ */
+#include "runtime/exec.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "base/sys.h"
+#include "runtime/foreground.h"
+#include "runtime/handshake.h"
+#include "runtime/lifecycle.h"
+#include "runtime/process.h"
+#include "runtime/spawn.h"
+
+struct exec {
+	const struct exec_opts *o;
+	struct container *c;
+	struct spec *spec;
+	struct spec_process process;
+	struct ns_set ns;
+	unsigned joined;
+	int procfd, sock, child_sock, console_sock, seccomp_agent;
+	struct cgroup cg;
+	int cgroupfd; /* where the process goes: cg, below it, or init's */
+	pid_t pid;
+	int pidfd;
+};
+#define EXEC_INIT                                                                               \
+	{                                                                                       \
+		.procfd = -EBADF, .sock = -EBADF, .child_sock = -EBADF, .console_sock = -EBADF, \
+		.seccomp_agent = -EBADF, .cg = CGROUP_INIT, .cgroupfd = -EBADF, .pidfd = -EBADF \
+	}
+
+static void exec_free(struct exec *x)
+{
+	closep(&x->procfd);
+	closep(&x->sock);
+	closep(&x->child_sock);
+	closep(&x->console_sock);
+	closep(&x->seccomp_agent);
+	closep(&x->cgroupfd);
+	closep(&x->pidfd);
+	cgroup_close(&x->cg);
+	ns_set_close(&x->ns);
+	spec_free(x->spec);
+	container_close(x->c);
+}
+
+/* ---- the child ---- */
+
+static int exec_terminal(const struct exec *x, struct err *e)
+{
+	_cleanup_close_ int root = -EBADF, master = -EBADF, slave = -EBADF;
+	int r;
+
+	if (!x->process.terminal)
+		return 0;
+	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return err_errno(e, errno, "open the container's root");
+	r = console_open(&x->process, root, false, &master, &slave, e);
+	if (r < 0)
+		return r;
+	if (x->console_sock >= 0) {
+		r = sock_send_fds(x->console_sock, "/dev/ptmx", strlen("/dev/ptmx"), &master, 1);
+		if (r < 0)
+			return err_errno(e, -r, "--console-socket: send the terminal");
+	} else if ((r = hs_send(x->sock, HS_CONSOLE, master, e)) < 0) {
+		return r;
+	}
+	return console_attach(slave, e);
+}
+
+static int exec_join(const struct exec *x, struct err *e)
+{
+	unsigned left = 0;
+	int r;
+
+	for (int t = 0; t < NS_TYPES; t++)
+		if (x->ns.fds[t] >= 0 && !(x->joined & (1u << t)))
+			left |= 1u << t;
+	if ((x->ns.fds[NS_USER] >= 0 && (r = userns_become_root(e)) < 0) ||
+	    (r = ns_join(&x->ns, left, e)) < 0)
+		return r;
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return err_errno(e, errno, "prctl");
+	if (setsid() < 0)
+		return err_errno(e, errno, "setsid");
+	return x->o->no_new_keyring ? 0 : keyring_join(x->c->id, e);
+}
+
+static int exec_attributes(const struct exec *x, struct err *e)
+{
+	const struct spec_process *p = &x->process;
+	int r;
+
+	if ((r = rlimits_apply(0, p, e)) < 0 || (r = sched_apply(p, e)) < 0 ||
+	    (r = mem_policy_apply(&x->spec->mem_policy, e)) < 0 ||
+	    (r = personality_apply(x->spec, e)) < 0)
+		return r;
+	return cpu_affinity_apply(0, p->exec_cpu_affinity.final, e);
+}
+
+static int exec_child(struct exec *x, struct err *e)
+{
+	_cleanup_seccomp_ struct seccomp_prog prog = { 0 };
+	struct payload payload = {
+		.process = &x->process,
+		.procfd = x->procfd,
+		.preserve_fds = x->o->keep_fds,
+		.listen_fds = x->o->listen_fds,
+		.seccomp = &prog,
+		.seccomp_agent = x->seccomp_agent,
+	};
+	_cleanup_free_ char *state_json = NULL;
+	struct spec_state state;
+	int r;
+
+	if ((r = cpu_affinity_apply(0, x->process.exec_cpu_affinity.initial, e)) < 0 ||
+	    (r = hs_expect(x->sock, "the runtime", HS_GO, NULL, e)) < 0 ||
+	    (r = exec_join(x, e)) < 0 || (r = exec_terminal(x, e)) < 0 ||
+	    (r = exec_attributes(x, e)) < 0 || (r = payload_prepare(&payload, false, e)) < 0 ||
+	    (r = hs_recv_seccomp(x->sock, &prog, e)) < 0 ||
+	    (r = hs_send(x->sock, HS_READY, -EBADF, e)) < 0 ||
+	    (r = hs_expect(x->sock, "the runtime", HS_KEEP, NULL, e)) < 0)
+		return r;
+	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	log_mute();
+	if (x->seccomp_agent >= 0) {
+		container_state(x->c, ST_RUNNING, &state);
+		state_json = seccomp_agent_state(x->spec, &state, x->procfd, e);
+		if (!state_json)
+			return -e->code;
+		payload.state_json = state_json;
+	}
+	return payload_execute(&payload, e);
+}
+
+static _Noreturn void exec_main(struct exec *x)
+{
+	struct err e = ERR_INIT;
+
+	closep(&x->sock);
+	x->sock = x->child_sock;
+	(void)exec_child(x, &e);
+	hs_send_error(x->sock, &e);
+	_exit(e.exit ? e.exit : 255);
+}
+
+/* ---- the parent ---- */
+
+static int open_cgroup(struct exec *x, struct err *e)
+{
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+	int r;
+
+	if (!x->c->cgroup_path && x->o->cgroup)
+		return err_set(
+		    e, ENOENT, "--cgroup \"%s\": the container has no cgroup", x->o->cgroup);
+	if (!x->c->cgroup_path)
+		return 0;
+	r = cgroup_open(x->c->cgroup_path, &x->cg, e);
+	if (r < 0)
+		return r;
+	if (!x->o->cgroup || !*x->o->cgroup) {
+		x->cgroupfd = fcntl(x->cg.dirfd, F_DUPFD_CLOEXEC, 3);
+	} else {
+		const char *below = x->o->cgroup + strspn(x->o->cgroup, "/");
+
+		x->cgroupfd = sys_openat2(x->cg.dirfd, *below ? below : ".", &how);
+	}
+	if (x->cgroupfd < 0)
+		return err_errno(e, errno,
+		    "--cgroup \"%s\": must be a cgroup below the container's (%s)",
+		    x->o->cgroup ? x->o->cgroup : "", x->c->cgroup_path);
+	return 0;
+}
+
+/* A cgroup that hands controllers down may hold no process of its own: then init is further down,
+ * and that is where its container's processes belong. */
+static int use_inits_cgroup(struct exec *x, struct err *e)
+{
+	_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
+	_cleanup_free_ char *path = NULL;
+	int r = cgroup_of_pid(x->c->pid, &path, e);
+
+	if (r < 0)
+		return r;
+	r = cgroup_open(path, &cg, e);
+	if (r < 0)
+		return r;
+	log_debug("exec: the container's cgroup takes no process, using init's: %s", path);
+	closep(&x->cgroupfd);
+	x->cgroupfd = steal_fd(&cg.dirfd);
+	return 0;
+}
+
+static int open_container(struct exec *x, const struct globals *g, const char *id, struct err *e)
+{
+	enum status st;
+	int r;
+
+	if ((r = container_open(g, id, OPEN_UNLOCKED, &x->c, e)) < 0 ||
+	    (r = container_status(x->c, &st, e)) < 0)
+		return r;
+	if (!(st == ST_PAUSED && x->o->ignore_paused) &&
+	    (r = status_check(x->c, EV_EXEC, st, e)) < 0)
+		return r;
+	return container_spec(x->c, &x->spec, e);
+}
+
+static int open_namespaces(struct exec *x, struct err *e)
+{
+	_cleanup_close_ int dir = -EBADF;
+	char path[32];
+	int r;
+
+	x->procfd = open_procfs(e);
+	if (x->procfd < 0)
+		return x->procfd;
+	snprintf(path, sizeof(path), "%d", x->c->pid);
+	dir = openat(x->procfd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_errno(e, errno, "open /proc/%s", path);
+	r = ns_open_process(dir, &x->ns, e);
+	if (r < 0)
+		return r;
+	/* Still the process that was checked? Then what was just opened is its own. */
+	if (sys_pidfd_send_signal(x->c->pidfd, 0) < 0)
+		return err_set(
+		    e, ESRCH, "cannot exec in container \"%s\": container not running", x->c->id);
+	return 0;
+}
+
+static int open_sockets(struct exec *x, struct err *e)
+{
+	const char *agent = x->spec->seccomp.listener_path;
+	int sockets[2], r;
+
+	if (x->o->console_socket) {
+		x->console_sock = unix_connect(SOCK_STREAM, x->o->console_socket);
+		if (x->console_sock < 0)
+			return err_errno(
+			    e, -x->console_sock, "--console-socket \"%s\"", x->o->console_socket);
+	}
+	if (agent) {
+		x->seccomp_agent = unix_connect(SOCK_STREAM, agent);
+		if (x->seccomp_agent < 0)
+			return err_errno(
+			    e, -x->seccomp_agent, ".linux.seccomp.listenerPath \"%s\"", agent);
+	}
+	r = hs_pair(sockets, e);
+	if (r == 0) {
+		x->sock = sockets[0];
+		x->child_sock = sockets[1];
+	}
+	return r;
+}
+
+/* The child starts out undumpable and with its oom score, which it could not write any more then.
+ */
+static int spawn_guarded(struct exec *x, struct err *e)
+{
+	_cleanup_free_ char *own_score = NULL;
+	int r;
+
+	if (kfile_read(x->procfd, "self/oom_score_adj", &own_score) < 0)
+		own_score = NULL;
+	if ((r = oom_score_apply(x->procfd, 0, &x->process, e)) < 0)
+		return r;
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_errno(e, errno, "prctl");
+	r = spawn(&x->ns, x->cgroupfd, &x->pid, &x->pidfd, &x->joined, e);
+	if (r == 0)
+		exec_main(x);
+	if (r < 0 && e->code == EBUSY && !x->o->cgroup && x->cgroupfd >= 0) {
+		err_clear(e);
+		r = use_inits_cgroup(x, e);
+		if (r == 0)
+			r = spawn(&x->ns, x->cgroupfd, &x->pid, &x->pidfd, &x->joined, e);
+		if (r == 0)
+			exec_main(x);
+	}
+	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	if (own_score)
+		(void)kfile_write(x->procfd, "self/oom_score_adj", own_score);
+	closep(&x->child_sock);
+	x->child_sock = -EBADF;
+	return r < 0 ? r : 0;
+}
+
+static int converse(struct exec *x, int *ret_master, struct err *e)
+{
+	_cleanup_seccomp_ struct seccomp_prog prog = { 0 };
+	enum hs_step got;
+	int r;
+
+	if ((r = hs_send(x->sock, HS_GO, -EBADF, e)) < 0 ||
+	    (x->spec->seccomp.has && (r = seccomp_compile(&x->spec->seccomp, &prog, e)) < 0) ||
+	    (r = hs_send_seccomp(x->sock, &prog, e)) < 0 ||
+	    (r = hs_expect_either(
+		 x->sock, "the process", HS_READY, HS_CONSOLE, &got, ret_master, e)) < 0)
+		return r;
+	if (got == HS_CONSOLE && (r = hs_expect(x->sock, "the process", HS_READY, NULL, e)) < 0)
+		return r;
+	if ((r = hs_send(x->sock, HS_KEEP, -EBADF, e)) < 0)
+		return r;
+	return hs_wait_exec(x->sock, e);
+}
+
+/* For conmon the pid file is the only sign of success: it comes after execve. */
+static int run_process(struct exec *x, struct err *e)
+{
+	_cleanup_close_ int master = -EBADF;
+	int r, status;
+
+	r = spawn_guarded(x, e);
+	if (r < 0)
+		return r;
+	r = converse(x, &master, e);
+	if (r == 0 && x->o->pid_file)
+		r = write_pid_file(x->o->pid_file, x->pid, e);
+	if (r < 0) {
+		(void)sys_pidfd_send_signal(x->pidfd, SIGKILL);
+		while (waitpid(x->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		return r;
+	}
+	if (x->o->detach)
+		return 0;
+	r = foreground_wait(x->pid, x->pidfd, master, &status, e);
+	return r < 0 ? r : status;
+}
+
+static int check_terminal(const struct exec *x, struct err *e)
+{
+	if (x->o->console_socket && !x->process.terminal)
+		return err_set(e, EINVAL,
+		    "--console-socket is given, but the process has no terminal (--tty)");
+	if (x->process.terminal && x->o->detach && !x->o->console_socket)
+		return err_set(e, EINVAL, "--detach with a terminal needs --console-socket");
+	return 0;
+}
+
+int container_exec(
+    const struct globals *g, const char *id, const struct exec_opts *o, char **args, struct err *e)
+{
+	_cleanup_(exec_free) struct exec x = EXEC_INIT;
+	int r;
+
+	x.o = o;
+	for (size_t i = 0; i < NS_TYPES; i++)
+		x.ns.fds[i] = -EBADF;
+	if ((r = open_container(&x, g, id, e)) < 0 ||
+	    (r = exec_process(x.spec->arena, x.spec, o, args, &x.process, e)) < 0 ||
+	    (r = check_terminal(&x, e)) < 0 || (r = lsm_check(&x.process, NULL, e)) < 0 ||
+	    (r = caps_check(&x.process.caps, spec_has_userns(x.spec), e)) < 0 ||
+	    (r = open_cgroup(&x, e)) < 0 || (r = open_namespaces(&x, e)) < 0 ||
+	    (r = open_sockets(&x, e)) < 0)
+		return r;
+	if (!o->detach)
+		foreground_prepare();
+	return run_process(&x, e);
+}
