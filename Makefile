@@ -11,6 +11,8 @@ ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(NPROC)
 endif
 MAKEFLAGS += --no-builtin-rules
+.SECONDARY:
+.DELETE_ON_ERROR:
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -47,9 +49,9 @@ UNITS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
 .PHONY: all
 all: $(B)/bailey $(B)/probe ## build/bailey and the tests' probe (the default)
 
-$(B)/bailey: $(MAIN) $(B)/libbailey.a
+$(B)/bailey: $(MAIN) $(B)/libbailey.a $(B)/linkflags
 	@echo "  LD    $@"
-	$(Q)$(CC) $(BASE_LDFLAGS) -o $@ $^ $(LIBS) $(LDFLAGS)
+	$(Q)$(CC) $(BASE_LDFLAGS) -o $@ $(MAIN) $(B)/libbailey.a $(LIBS) $(LDFLAGS)
 
 # Objects that went away must not stay in the archive.
 $(B)/libbailey.a: $(OBJS) $(B)/sources
@@ -80,7 +82,8 @@ $(1): FORCE
 	@printf '%s\n' '$$(subst ','\'',$(2))' | cmp -s - $$@ || printf '%s\n' '$$(subst ','\'',$(2))' > $$@
 endef
 .PHONY: FORCE
-$(eval $(call stamp,$(B)/flags,$(CC) $(BASE_CFLAGS) $(CFLAGS) $(LDFLAGS) $(VERSION)))
+$(eval $(call stamp,$(B)/flags,$(CC) $(BASE_CFLAGS) $(CFLAGS) $(VERSION)))
+$(eval $(call stamp,$(B)/linkflags,$(BASE_LDFLAGS) $(LIBS) $(LDFLAGS)))
 $(eval $(call stamp,$(B)/sources,$(SRCS)))
 $(eval $(call stamp,$(B)/commit,$(COMMIT)))
 # Who names the commit:
@@ -114,7 +117,7 @@ check-fast: tests ## the daily loop: unit, integration and attack tests on this 
 .PHONY: asan
 asan: ## the fast tests under AddressSanitizer and UBSan
 	$(MAKE) SAN=1 tests replay-build
-	@tools/check $(O)/asan replay tests-fast
+	@tools/check $(O)/asan replay tests-slow
 
 .PHONY: lint
 lint: ## include directions, formatting, sizes, banned functions, warnings of gcc and clang
@@ -131,20 +134,25 @@ bench: all ## measure against the peers and the kernel's floor (root; ROUNDS=100
 	bench/run --build $(B) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: man
-man: $(B)/man/bailey.8 ## the manual page, from the verbs' own tables
-$(B)/man/bailey.8: $(B)/bailey tools/man $(wildcard docs/man/*)
+man: $(B)/man/bailey.8 ## the manual pages, from the same tables as the help texts
+$(B)/man/bailey.8: $(B)/bailey
 	@mkdir -p $(@D)
-	tools/man $(B)/bailey > $@.tmp && mv $@.tmp $@
+	$(Q)$< help --man > $@
+	$(Q)set -e; for v in $$($< help --words | grep -v '^-'); do \
+	    $< help --man $$v > $(@D)/bailey-$$v.8; done
 
 .PHONY: install
-install: all man ## PREFIX=/usr/local DESTDIR=
+install: all man ## into DESTDIR/PREFIX (/usr/local): program, manual pages, completion
 	install -D -m 0755 $(B)/bailey $(DESTDIR)$(PREFIX)/bin/bailey
-	install -D -m 0644 $(B)/man/bailey.8 $(DESTDIR)$(PREFIX)/share/man/man8/bailey.8
-	install -D -m 0644 tools/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 0644 $(B)/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -D -m 0644 tools/completion.bash \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
 
 .PHONY: uninstall
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/bailey $(DESTDIR)$(PREFIX)/share/man/man8/bailey.8 \
+	    $(DESTDIR)$(PREFIX)/share/man/man8/bailey-*.8 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
 
 .PHONY: clean

@@ -44,6 +44,5 @@ endif
 replay: replay-build ## the fuzz targets over their corpus, under the sanitizers
 	@tools/check $(B) replay
 
-.SECONDARY: $(FUZZ_OBJS) $(FUZZ_TARGETS:%=$(B)/fuzz/obj/tests/fuzz/fuzz_%.o)
 -include $(FUZZ_OBJS:.o=.d) $(wildcard $(B)/fuzz/obj/tests/fuzz/*.d)
 -include $(FUZZ_TARGETS:%=$(B)/obj/tests/fuzz/fuzz_%.d)
