@@ -26,7 +26,8 @@ char *seccomp_agent_state(
 {
 	_cleanup_json_gen_ struct json_gen *g = json_gen_new(false);
 	_cleanup_arena_ struct arena *a = arena_new();
-	_cleanup_free_ char *text = spec_state_json(state, false);
+	_cleanup_free_ char *text = NULL;
+	struct spec_state with_pid = *state;
 	const struct json *doc;
 	char self[16] = "";
 	int64_t pid;
@@ -36,6 +37,8 @@ char *seccomp_agent_state(
 		err_set(e, ESRCH, "/proc/self does not tell the process's number (\"%s\")", self);
 		return NULL;
 	}
+	with_pid.pid = (pid_t)pid;
+	text = spec_state_json(&with_pid, false);
 	if (json_parse(a, "state", text, strlen(text), &doc, e) < 0)
 		return NULL;
 	json_gen_map(g);
