@@ -2,8 +2,9 @@
  * cgroup v2 (Documentation/admin-guide/cgroup-v2.rst): one directory per container, found through
  * mountinfo wherever cgroup2 is mounted, with limits, freezer, device eBPF and statistics.
  *
- * A container's cgroup is named by its path below the cgroup2 root ("/libpod_parent/libpod-1f…").
- * All work goes through directory descriptors.
+ * A container's cgroup is named by its path below the cgroup2 mount ("/libpod_parent/libpod-1f…").
+ * All work goes through directory descriptors. docs/cgroups.md lists which property becomes which
+ * file.
  */
 #pragma once
 #include <stdbool.h>
@@ -28,41 +29,63 @@ struct cgroup {
 void cgroup_close(struct cgroup *c); /* closes and frees; the directory stays */
 #define _cleanup_cgroup_ __attribute__((cleanup(cgroup_close)))
 
-/* The path a container gets: config's cgroupsPath (absolute: below the root; relative: below the
- * calling process's own cgroup's parent…) or "/bailey-<id>" where it is absent; below the caller's
- * own cgroup when not root. No ".." may be left in it. Caller frees *ret. */
-int cgroup_choose_path(const char *cgroups_path, const char *id, char **ret, struct err *e);
-/* Where cgroup2 is mounted; O_PATH fd, or -errno with a message that says how to mount it. */
+/* The path a container gets. Caller frees *ret. "." and ".." are resolved lexically and never leave
+ * the root; a path that names the root itself is -EINVAL.
+ *   absolute cgroupsPath:    below the cgroup2 mount;
+ *   relative cgroupsPath:    below the parent of the caller's own cgroup, as runc has it: the own
+ *                            cgroup holds the caller, so that it could not enable controllers;
+ *   none:                    "/bailey-<id>"; a rootless caller's goes where a relative one goes.
+ * systemd's "slice:prefix:name" has no meaning here: it is an ordinary relative name. */
+int cgroup_choose_path(
+    const char *cgroups_path, const char *id, bool rootless, char **ret, struct err *e);
+/* Where cgroup2 is mounted (/sys/fs/cgroup is preferred, then a mount of the hierarchy's root):
+ * an O_PATH fd, or -ENOENT with a message that says how to mount it. */
 int cgroup_open_root(struct err *e);
 /* Makes the directory and its parents, enabling in each parent's cgroup.subtree_control only the
- * controllers that r needs. Refuses one that holds processes (-EBUSY). A needed controller that is
- * missing is an error naming the controller and the file. */
-int cgroup_create(
-    const char *path, const struct spec_resources *r, struct cgroup *ret, struct err *e);
+ * controllers that r needs and that are not enabled yet. Errors: a cgroup that holds processes or
+ * is frozen (-EBUSY), a threaded one (-EOPNOTSUPP), a needed controller that is missing (-ENOENT;
+ * names controller, file and property), a property that cgroup v2 does not have (-EOPNOTSUPP).
+ * Nothing is left behind on failure.
+ *
+ * rootless: where the caller may not make cgroups (EACCES, EPERM, EROFS) or cgroup2 is not mounted
+ * and r sets no limit, the container runs in the caller's cgroup: returns 0 and *ret stays empty
+ * (dirfd -EBADF, path NULL). Device rules do not count, because a rootless caller cannot load the
+ * program; values that limit nothing (0, -1) do not count for anybody. */
+int cgroup_create(const char *path, const struct spec_resources *r, bool rootless,
+    struct cgroup *ret, struct err *e);
+/* Opens an existing one: -ENOENT when it is gone. made_from stays NULL. */
 int cgroup_open(const char *path, struct cgroup *ret, struct err *e);
-/* Writes every limit that r sets (never others), then attaches the device program (rules in order,
- * as BPF_PROG_TYPE_CGROUP_DEVICE; default devices of the specification always allowed when rules
- * are given). with_devices false: limits only, as `update` without devices. */
+/* Writes every limit that r sets (never others), then attaches the device program: r's rules in
+ * order, the last that matches deciding, then the default devices (devices.c), all else denied.
+ * with_devices false: limits only, for `update` without devices and for rootless callers. A second
+ * call replaces the program of the first. On a cgroup without directory (see cgroup_create) a limit
+ * is an error, and so are device rules. */
 int cgroup_apply(
     const struct cgroup *c, const struct spec_resources *r, bool with_devices, struct err *e);
-/* Sends SIGKILL to all through cgroup.kill (walks cgroup.procs where the file is absent), waits
- * until unpopulated (bounded: 10 s), removes it with children, then empty ancestors down from
- * made_from. An absent cgroup is fine. */
+/* Kills all (cgroup.kill), waits until unpopulated (bounded: 10 s), removes it with children, then
+ * its empty ancestors up to and including made_from (NULL: none). An absent cgroup is fine. */
 int cgroup_destroy(const char *path, const char *made_from, struct err *e);
-int cgroup_kill_all(
-    const struct cgroup *c, int sig, struct err *e); /* SIGKILL: cgroup.kill; else by pidfd */
-int cgroup_freeze(
-    const struct cgroup *c, bool frozen, struct err *e); /* waits for cgroup.events, 10 s */
+/* Signals every process, children's included. SIGKILL goes through cgroup.kill and so reaches
+ * frozen sub-cgroups and forks under way; others by pidfd, each process checked to be in the cgroup
+ * still after its pidfd was opened. An empty cgroup is fine. */
+int cgroup_kill_all(const struct cgroup *c, int sig, struct err *e);
+/* Freezes or thaws and waits for cgroup.events to confirm it, at most 10 s. A freeze that does not
+ * end in time is undone (-ETIMEDOUT). */
+int cgroup_freeze(const struct cgroup *c, bool frozen, struct err *e);
+/* What cgroup.freeze was last told: true from the start of a freeze on. */
 int cgroup_is_frozen(const struct cgroup *c, bool *ret, struct err *e);
-/* All pids, children included; caller frees. */
+/* All pids, children included, as the caller's pid namespace numbers them; caller frees. */
 int cgroup_pids(const struct cgroup *c, pid_t **ret, size_t *ret_n, struct err *e);
 /* Is a process in it (or below)? */
 int cgroup_populated(const struct cgroup *c, bool *ret, struct err *e);
-/* cgroup path of a process, from /proc/PID/cgroup's "0::" line; caller frees. */
+/* Path of a process's cgroup below the cgroup2 mount, from /proc/PID/cgroup's "0::" line (pid 0:
+ * the caller's); caller frees. -ENOENT: no such line, or it lies outside what is mounted. */
 int cgroup_of_pid(pid_t pid, char **ret, struct err *e);
-/* The "data" object of an event as runc prints it for v2: cpu, memory, pids, blkio, hugetlb, rdma.
- */
+/* Writes the "data" object of an event with runc's field names: cpu, memory, pids, blkio, hugetlb,
+ * and rdma. What a missing controller would say is left out. Times in ns, sizes in bytes; a limit
+ * of "max" is 18446744073709551615, a pids limit of "max" 0. */
 int cgroup_stats_json(const struct cgroup *c, struct json_gen *g, struct err *e);
-/* Blocks until memory.events shows one more oom_kill than *count, cgroup empty (returns 1), or
- * timeout_ms. Updates *count. */
+/* Blocks until memory.events' oom_kill is above *count, the cgroup is empty or gone, or timeout_ms
+ * (-1: none) is over. Returns 1 when empty or gone, else 0; *count is updated in each case, so a
+ * rise tells of OOM kills. timeout_ms 0 reads without waiting. */
 int cgroup_wait_oom(const struct cgroup *c, uint64_t *count, int timeout_ms, struct err *e);
