@@ -11,7 +11,7 @@ import tempfile
 import time
 import traceback
 
-from . import discover, host, kernel, leaks, testing
+from . import discover, host, kernel, leaks, reaper, testing
 
 HERE = os.path.dirname(discover.TESTS)
 # Directories that tests and podman make on the way to their own; removed if they were not there.
@@ -72,7 +72,7 @@ def _run_python(case, settings, tmp):
 
 def _child(case, settings, tmp, out):
     os.setsid()
-    kernel.set_subreaper()
+    reaper.install()
     log = os.open(os.path.join(settings.tmp, "log." + os.path.basename(tmp)),
                   os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     null = os.open("/dev/null", os.O_RDONLY)
