@@ -143,7 +143,7 @@ static int print_table(char *const *args, const pid_t *pids, size_t n, struct er
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	struct err failed = ERR_INIT;
-	pid_t pid;
+	pid_t pid = -1;
 	int r;
 
 	r = start_ps(args, &pid, &f, e);
