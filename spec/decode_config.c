@@ -6,34 +6,6 @@
 
 #define OFF(member) offsetof(struct spec, member)
 
-/* ---- version and names ---- */
-
-static const char *digits(const char *s)
-{
-	size_t n = strspn(s, "0123456789");
-
-	return n && (n == 1 || *s != '0') ? s + n : NULL;
-}
-
-/* Semantic version 1.x.y with an optional "-pre" and "+build". */
-static bool version_ok(const char *s)
-{
-	const char *tail = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-.+";
-
-	s = startswith(s, "1.");
-	if (!s || !(s = digits(s)) || *s++ != '.' || !(s = digits(s)))
-		return false;
-	return !*s || ((*s == '-' || *s == '+') && s[1] && s[strspn(s, tail)] == '\0');
-}
-
-static int check_version(struct dec *d, const struct json *node, void *out)
-{
-	if (!version_ok(node->s))
-		return dec_bad(
-		    d, node, "unsupported version (bailey executes 1.x.y, up to %s)", OCI_VERSION);
-	return 0;
-}
-
 /* sethostname(2) takes 64 bytes. */
 static int check_uts_name(struct dec *d, const struct json *node, void *out)
 {
@@ -202,7 +174,7 @@ static int other_platform(struct dec *d, const struct json *node, void *out)
 	}
 
 static const struct field config_fields[] = {
-	{ "ociVersion", K_STR, OFF(oci_version), .required = true, .fn = check_version },
+	{ "ociVersion", K_STR, OFF(oci_version), .required = true },
 	{ "root", K_OBJECT, 0, .required = true, .table = &root_table },
 	{ "process", K_CUSTOM, 0, .fn = decode_process },
 	{ "hostname", K_STR, OFF(hostname), .fn = check_uts_name },

@@ -157,6 +157,32 @@ static const struct json *at_linux(const struct spec *s, const char *key)
 	return dec_get(dec_get(s->json, "linux"), key);
 }
 
+static const char *digits(const char *s)
+{
+	size_t n = strspn(s, "0123456789");
+
+	return n && (n == 1 || *s != '0') ? s + n : NULL;
+}
+
+/* Semantic version 1.x.y with an optional "-pre" and "+build". */
+static bool version_ok(const char *s)
+{
+	const char *tail = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-.+";
+
+	s = startswith(s, "1.");
+	if (!s || !(s = digits(s)) || *s++ != '.' || !(s = digits(s)))
+		return false;
+	return !*s || ((*s == '-' || *s == '+') && s[1] && s[strspn(s, tail)] == '\0');
+}
+
+static int check_version(struct dec *d, const struct spec *s)
+{
+	if (version_ok(s->oci_version))
+		return 0;
+	return dec_bad(d, json_get(s->json, "ociVersion"),
+	    "unsupported version (bailey executes 1.x.y, up to %s)", OCI_VERSION);
+}
+
 static int check_uts(struct dec *d, const struct spec *s)
 {
 	if (s->ns[NS_UTS].has || (!s->hostname && !s->domainname))
@@ -270,8 +296,10 @@ static int (*const rules[])(struct dec *, const struct spec *) = {
 
 int validate_spec(struct dec *d, const struct spec *s)
 {
-	int r = refuse_all(d, s->json, config_refusals, ARRAY_SIZE(config_refusals));
+	int r = check_version(d, s);
 
+	if (r == 0)
+		r = refuse_all(d, s->json, config_refusals, ARRAY_SIZE(config_refusals));
 	if (r == 0 && s->has_process)
 		r = validate_process(d, json_get(s->json, "process"), &s->process);
 	if (r == 0 && at_linux(s, "resources"))
