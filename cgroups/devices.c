@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "cgroups/internal.h"
 
+#define JNE (BPF_JMP32 | BPF_JNE | BPF_K)
 #define ALL 7u /* BPF_DEVCG_ACC_MKNOD | _READ | _WRITE */
 
 /* runc's list. A node alone opens nothing, so that any may be made. The console is missing on
@@ -42,7 +43,9 @@ static const struct spec_device_rule defaults[] = {
 
 /* ---- emitting ---- */
 
-/* Registers: r2 type, r3 accesses still undecided, r4 major, r5 minor. */
+/* Registers: r1 context, r2 type, r3 accesses still undecided, r4 scratch. Each rule loads major
+ * and minor anew: were they kept, the verifier would carry what each comparison has taught it
+ * through all rules after it, and its work would grow with the square of their number. */
 
 static void emit(struct cg_prog *p, struct bpf_insn i)
 {
@@ -82,13 +85,19 @@ static void emit_prologue(struct cg_prog *p)
 		   .code = BPF_ALU | BPF_MOV | BPF_X, .dst_reg = BPF_REG_2, .src_reg = BPF_REG_3 });
 	emit_imm(p, BPF_ALU | BPF_AND | BPF_K, BPF_REG_2, 0xffff);
 	emit_imm(p, BPF_ALU | BPF_RSH | BPF_K, BPF_REG_3, 16);
-	emit_load(p, BPF_REG_4, offsetof(struct bpf_cgroup_dev_ctx, major));
-	emit_load(p, BPF_REG_5, offsetof(struct bpf_cgroup_dev_ctx, minor));
 }
 
 static bool any_number(const struct opt_i64 *n)
 {
 	return !n->set || n->v == -1;
+}
+
+static void emit_number(struct cg_prog *p, const struct opt_i64 *n, size_t offset)
+{
+	if (any_number(n))
+		return;
+	emit_load(p, BPF_REG_4, offset);
+	emit_imm(p, JNE, BPF_REG_4, (uint32_t)n->v);
 }
 
 static uint32_t rule_access(const struct spec_device_rule *d)
@@ -104,20 +113,17 @@ static bool any_device(const struct spec_device_rule *d)
 
 static void emit_rule(struct cg_prog *p, const struct spec_device_rule *d)
 {
-	const int jne = BPF_JMP32 | BPF_JNE | BPF_K;
 	uint32_t access = rule_access(d);
 	size_t first = p->n;
 
 	if (d->type != 'a')
 		emit_imm(
-		    p, jne, BPF_REG_2, d->type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
-	if (!any_number(&d->major))
-		emit_imm(p, jne, BPF_REG_4, (uint32_t)d->major.v);
-	if (!any_number(&d->minor))
-		emit_imm(p, jne, BPF_REG_5, (uint32_t)d->minor.v);
+		    p, JNE, BPF_REG_2, d->type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
+	emit_number(p, &d->major, offsetof(struct bpf_cgroup_dev_ctx, major));
+	emit_number(p, &d->minor, offsetof(struct bpf_cgroup_dev_ctx, minor));
 	if (access != ALL && d->allow) {
 		emit_imm(p, BPF_ALU | BPF_AND | BPF_K, BPF_REG_3, ALL & ~access);
-		emit_imm(p, jne, BPF_REG_3, 0);
+		emit_imm(p, JNE, BPF_REG_3, 0);
 	} else if (access != ALL) {
 		emit_imm(p, BPF_JMP32 | BPF_JSET | BPF_K, BPF_REG_3, access);
 		p->v[p->n - 1].off = 1; /* over the jump to the next rule */

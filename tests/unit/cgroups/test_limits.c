@@ -20,8 +20,8 @@ static int apply(struct fake *f, const struct spec_resources *r, struct err *e)
 	return cgroup_apply(&f->c, r, false, e);
 }
 
-#define SET(v_)       \
-	{             \
+#define SET(v_)          \
+	{                \
 		true, v_ \
 	}
 
@@ -172,12 +172,17 @@ TEST(swap_error_names_both)
 	fake_free(&f);
 }
 
-/* What engines write for "no limit" must work where no controller exists, and lift where one does. */
+/* What engines write for "no limit" must work where no controller exists, and lift where one does.
+ */
 TEST(harmless_values)
 {
 	struct spec_resources r = {
-		.memory = { .limit = SET(-1), .swap = SET(-1), .reservation = SET(0),
-		    .disable_oom_killer = SET(false), .kernel = SET(-1), .kernel_tcp = SET(0) },
+		.memory = { .limit = SET(-1),
+		    .swap = SET(-1),
+		    .reservation = SET(0),
+		    .disable_oom_killer = SET(false),
+		    .kernel = SET(-1),
+		    .kernel_tcp = SET(0) },
 		.cpu = { .shares = SET(0), .quota = SET(-1), .period = SET(100000), .cpus = "" },
 		.pids_limit = SET(-1),
 		.block_io = { .weight = SET(0), .leaf_weight = SET(0) },
@@ -336,8 +341,8 @@ TEST(unified)
 
 TEST(check_before_update)
 {
-	struct spec_resources r = { .memory = { .limit = SET(1000),
-					.check_before_update = SET(true) } };
+	struct spec_resources r = { .memory = {
+					.limit = SET(1000), .check_before_update = SET(true) } };
 	struct fake f = full();
 	struct err e;
 
