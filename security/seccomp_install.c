@@ -22,10 +22,10 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "security/seccomp_internal.h"
 #include "security/security.h"
 
-#define AGENT_TIMEOUT_MS 10000
-#define HELPER_STACK	 65536
+#define HELPER_STACK 65536
 
 #define FD_PENDING     (-2) /* of helper.notify_fd */
 #define FD_NONE	       (-1) /* of helper.notify_fd: the filter was refused */
@@ -38,6 +38,8 @@ struct helper {
 	atomic_int notify_fd; /* FD_PENDING, FD_NONE or the descriptor */
 	atomic_int result;    /* RESULT_PENDING, 0 or -errno */
 };
+
+int seccomp_agent_timeout_ms = 10000;
 
 static const struct {
 	const char *name;
@@ -123,7 +125,7 @@ static ssize_t send_some(int sock, const char *buf, size_t n, int fd)
 /* The descriptor goes with the first bytes only, as the specification demands. */
 static int send_state(const struct helper *h, int notify_fd)
 {
-	int64_t deadline = now_ms() + AGENT_TIMEOUT_MS;
+	int64_t deadline = now_ms() + seccomp_agent_timeout_ms;
 	size_t done = 0;
 
 	while (done < h->len) {

@@ -1,4 +1,4 @@
-/* Between the files of the seccomp compiler; not for other folders. */
+/* Between the files about seccomp; not for other folders. */
 #pragma once
 #include <linux/filter.h>
 #include <stddef.h>
@@ -20,3 +20,6 @@ struct seccomp_arch {
  * parts behind it. The caller frees *ret. */
 void seccomp_join(
     const struct seccomp_arch *archs, size_t n_archs, struct sock_filter **ret, size_t *ret_n);
+
+/* How long an agent may take to accept its notify descriptor; tests shorten it. */
+extern int seccomp_agent_timeout_ms;
