@@ -81,8 +81,8 @@ static double exp_10(double x)
 /*
  * cpu.shares [2..262144] to cpu.weight [1..10000]. The straight line that runc and crun used first
  * maps the default of 1024 shares to weight 39, though a cgroup's default weight is 100: a
- * container with default shares then lost to every other cgroup. Since runc 1.4 and crun 1.23 both
- * use this curve, quadratic in the logarithm, through (2, 1), (1024, 100) and (262144, 10000).
+ * container with default shares then lost to every other cgroup. Since runc 1.3.2 and crun 1.23
+ * both use this curve, quadratic in the logarithm, through (2, 1), (1024, 100) and (262144, 10000).
  */
 uint64_t cg_cpu_weight(uint64_t shares)
 {

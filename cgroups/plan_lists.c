@@ -18,22 +18,14 @@ static int weight_value(bool bfq, const char *json, uint32_t weight, unsigned *r
 	return 0;
 }
 
-static int plan_weights(struct cg_plan *p, const struct spec_block_io *io, int dirfd, struct err *e)
+static int plan_weight_devices(
+    struct cg_plan *p, const struct spec_block_io *io, bool bfq, struct cg_write w, struct err *e)
 {
-	bool bfq = dirfd >= 0 && faccessat(dirfd, "io.bfq.weight", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-	struct cg_write w = { .controller = "io", .file = bfq ? "io.bfq.weight" : "io.weight" };
 	char json[96], value[64];
 	unsigned n = 0;
 
-	w.json = BLKIO "weight";
-	w.value = value;
-	if (io->weight.set && io->weight.v) {
-		if (weight_value(bfq, w.json, io->weight.v, &n, e) < 0)
-			return -e->code;
-		snprintf(value, sizeof(value), "%u", n);
-		cg_plan_add(p, w);
-	}
 	w.json = json;
+	w.value = value;
 	for (size_t i = 0; i < io->weight_device.n; i++) {
 		const struct spec_weight_device *d = &io->weight_device.v[i];
 
@@ -49,6 +41,27 @@ static int plan_weights(struct cg_plan *p, const struct spec_block_io *io, int d
 		cg_plan_add(p, w);
 	}
 	return 0;
+}
+
+static int plan_weights(struct cg_plan *p, const struct spec_block_io *io, int dirfd, struct err *e)
+{
+	bool one = io->weight.set && io->weight.v, bfq;
+	struct cg_write w = { .json = BLKIO "weight", .controller = "io" };
+	char value[64];
+	unsigned n = 0;
+
+	if (!one && !io->weight_device.n)
+		return 0;
+	bfq = dirfd >= 0 && faccessat(dirfd, "io.bfq.weight", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	w.file = bfq ? "io.bfq.weight" : "io.weight";
+	w.value = value;
+	if (one) {
+		if (weight_value(bfq, w.json, io->weight.v, &n, e) < 0)
+			return -e->code;
+		snprintf(value, sizeof(value), "%u", n);
+		cg_plan_add(p, w);
+	}
+	return plan_weight_devices(p, io, bfq, w, e);
 }
 
 static void plan_throttles(
