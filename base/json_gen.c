@@ -191,7 +191,7 @@ void json_gen_double(struct json_gen *g, double v)
 		abort();
 	snprintf(text, sizeof(text), "%.17g", v);
 	if (!strpbrk(text, ".e")) /* keeps its type when it is read again */
-		strcat(text, ".0");
+		snprintf(text, sizeof(text), "%.17g.0", v);
 	number(g, text);
 }
 
