@@ -124,7 +124,13 @@ static int describe_container(struct creation *k, struct err *e)
 	c->rootfs = arena_strdup(c->arena, k->spec->root.path);
 	c->created = arena_strdup(c->arena, now);
 	c->owner = caller_name(c->arena);
-	c->annotations = k->spec->annotations;
+	c->annotations.n = k->spec->annotations.n;
+	c->annotations.v = arena_calloc(c->arena, c->annotations.n, sizeof(struct spec_kv));
+	for (size_t i = 0; i < c->annotations.n; i++)
+		c->annotations.v[i] = (struct spec_kv){
+			.key = arena_strdup(c->arena, k->spec->annotations.v[i].key),
+			.value = arena_strdup(c->arena, k->spec->annotations.v[i].value),
+		};
 	if (k->g->manager != CGROUP_DISABLED) {
 		_cleanup_free_ char *path = NULL;
 
@@ -232,6 +238,7 @@ static int make_init(struct creation *k, struct err *e)
 		return r;
 	if (r == 0) {
 		close(k->sock);
+		close(k->c->lockfd); /* a flock lasts as long as any copy of its descriptor */
 		init_main(&a);
 	}
 	closep(&k->child_sock);
@@ -386,12 +393,10 @@ int container_create(const struct globals *g, const char *id, const struct creat
 		container_close(k.c);
 		return r;
 	}
-	/* The annotations live in the spec's arena; the container outlives it. */
-	container_close(k.c);
-	r = container_open(g, id, OPEN_EXCLUSIVE, ret, e);
-	if (r == 0 && ret_master)
+	*ret = k.c;
+	if (ret_master)
 		*ret_master = master;
-	return r;
+	return 0;
 }
 
 /* ---- start ---- */
