@@ -98,6 +98,22 @@ static int set_lowerdirs(int fsfd, const char *value)
 	return 0;
 }
 
+/* An owner that the container's user namespace does not map is refused with no more than EINVAL by
+ * some kernels, either at the option or when the filesystem is made. Returns -e->code. */
+static int owner_hint(const struct mount_entry *m, const struct mount_param *o,
+    const struct mount_env *env, struct err *e)
+{
+	size_t used = strlen(e->msg);
+
+	if (env->userns && e->code == EINVAL && o->value &&
+	    (streq(o->key, "gid") || streq(o->key, "uid")))
+		snprintf(e->msg + used, sizeof(e->msg) - used,
+		    " (the container's user namespace may not map %s %s: map it or drop the "
+		    "option)",
+		    o->key, o->value);
+	return -e->code;
+}
+
 static int set_data(const struct mount_entry *m, int fsfd, const struct mount_param *o,
     const struct mount_env *env, struct err *e)
 {
@@ -116,16 +132,8 @@ static int set_data(const struct mount_entry *m, int fsfd, const struct mount_pa
 	    o->value && strlen(o->value) > FSCONFIG_STRING_MAX
 		? " (the kernel takes 255 bytes at most)"
 		: "");
-	r = fs_error(m, m->type, fsfd, what, e);
-	if (env->userns && o->value && (streq(o->key, "gid") || streq(o->key, "uid"))) {
-		size_t used = strlen(e->msg);
-
-		snprintf(e->msg + used, sizeof(e->msg) - used,
-		    " (the container's user namespace may not map %s %s: map it or drop the "
-		    "option)",
-		    o->key, o->value);
-	}
-	return r;
+	fs_error(m, m->type, fsfd, what, e);
+	return owner_hint(m, o, env, e);
 }
 
 static bool has_param(const struct mount_entry *m, const char *key)
@@ -197,8 +205,12 @@ int mount_fs_new(const struct mount_entry *m, const struct mount_env *env, mode_
 	r = configure(m, type, fsfd, env, target_mode, e);
 	if (r < 0)
 		return r;
-	if (sys_fsconfig(fsfd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return fs_error(m, type, fsfd, "create", e);
+	if (sys_fsconfig(fsfd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
+		r = fs_error(m, type, fsfd, "create", e);
+		for (size_t i = 0; i < m->n_params; i++)
+			owner_hint(m, &m->params[i], env, e);
+		return r;
+	}
 	mfd = sys_fsmount(fsfd, FSMOUNT_CLOEXEC, (unsigned)attr);
 	if (mfd < 0)
 		return fs_error(m, type, fsfd, "fsmount", e);

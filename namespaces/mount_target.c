@@ -104,7 +104,7 @@ static int make_dest(const struct mount_entry *m, int rootfd, bool dir)
 		path = resolve_missing(rootfd, m->dest);
 		fd = path ? make_at(rootfd, path, dir) : -ELOOP;
 	}
-	if (fd < 0)
+	if (fd < 0 || !wants_plain_path(m))
 		return fd;
 	close(fd);
 	return open_dest(m, rootfd); /* by the rules that hold for it */
