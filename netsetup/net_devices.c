@@ -1,9 +1,10 @@
 /*
  * linux.netDevices: host interfaces that become the container's.
  *
- * An interface changes namespace and name in one request, so it is never seen half-moved; the move
- * flushes its addresses, which are read before and added again, and then it is set up. When one
- * interface fails, those that moved before go back.
+ * An interface changes namespace and name in one request. The kernel moves it first and renames it
+ * then, so a refused name leaves it moved: the name is checked before, and what was lost to a race
+ * is looked for under its old name. The move flushes the addresses, which are read before and added
+ * again; then the interface is set up. When one fails, it and those that moved before go back.
  */
 #include <fcntl.h>
 #include <net/if.h>
@@ -85,54 +86,46 @@ static int open_both(struct transfer *t, struct err *e)
 	return r < 0 ? r : open_inner(t, e);
 }
 
+/* As the kernel's dev_valid_name(). */
+static bool is_interface_name(const char *s)
+{
+	return *s && strlen(s) < IFNAMSIZ && !streq(s, ".") && !streq(s, "..") &&
+	       !s[strcspn(s, "/: \t\n\v\f\r\xa0")];
+}
+
+/* Is name free in the container? Then it is m's. Else -EEXIST. */
+static int take_name(struct transfer *t, struct moved *m, const char *name)
+{
+	struct link other;
+	int r;
+
+	if (!is_interface_name(name))
+		return -EINVAL;
+	r = link_find(&t->inner, name, &other);
+	if (r != -ENODEV)
+		return r < 0 ? r : -EEXIST;
+	strcpy(m->name, name);
+	return 0;
+}
+
 /* Chooses the name in the container: the configured one, or the first free one of a template with
  * "%d". */
 static int choose_name(struct transfer *t, struct moved *m)
 {
 	const char *want = m->dev->name, *percent = strchr(want, '%');
-	struct link other;
-	int r;
+	int r = -EEXIST;
 
-	if (!percent) {
-		if (strlen(want) >= IFNAMSIZ)
-			return -EINVAL;
-		strcpy(m->name, want);
-		return 0;
-	}
+	if (!percent)
+		return take_name(t, m, want);
 	if (percent[1] != 'd' || strchr(percent + 1, '%'))
 		return -EINVAL;
-	for (unsigned i = 0; i < TEMPLATE_MAX; i++) {
+	for (unsigned i = 0; i < TEMPLATE_MAX && r == -EEXIST; i++) {
 		_cleanup_free_ char *name =
 		    xasprintf("%.*s%u%s", (int)(percent - want), want, i, percent + 2);
 
-		if (strlen(name) >= IFNAMSIZ)
-			return -EINVAL;
-		r = link_find(&t->inner, name, &other);
-		if (r == 0)
-			continue;
-		if (r != -ENODEV)
-			return r;
-		strcpy(m->name, name);
-		return 0;
+		r = take_name(t, m, name);
 	}
-	return -ENFILE;
-}
-
-static int move_error(const struct moved *m, int code, struct err *e)
-{
-	switch (code) {
-	case EEXIST:
-		return err_set(e, EEXIST,
-		    "the container's network namespace has an interface \"%s\" already", m->name);
-	case EINVAL:
-		return err_set(e, EINVAL,
-		    "cannot be moved as \"%s\": the name is no interface name, or the interface "
-		    "is bound to its namespace (loopback and some tunnels are)",
-		    m->name);
-	default:
-		return err_errno(
-		    e, code, "move to the container's network namespace as \"%s\"", m->name);
-	}
+	return r;
 }
 
 static int read_state(struct transfer *t, struct moved *m, struct err *e)
@@ -151,7 +144,11 @@ static int read_state(struct transfer *t, struct moved *m, struct err *e)
 		return err_errno(e, -r, "read its addresses");
 	r = choose_name(t, m);
 	if (r == -EINVAL)
-		return err_set(e, EINVAL, ".name \"%s\" is no interface name", m->dev->name);
+		return err_set(e, EINVAL, ".name: \"%s\" is no interface name", m->dev->name);
+	if (r == -EEXIST)
+		return err_set(e, EEXIST,
+		    ".name: the container's network namespace has an interface \"%s\" already",
+		    m->dev->name);
 	if (r < 0)
 		return err_errno(e, -r, "choose its name by \"%s\"", m->dev->name);
 	return 0;
@@ -176,8 +173,18 @@ static int move_one(struct transfer *t, struct moved *m, struct err *e)
 	if (r < 0)
 		return r;
 	r = link_move(&t->host, m->index, t->inner_fd, m->name);
-	if (r < 0)
-		return move_error(m, -r, e);
+	if (r < 0) {
+		/* Moved, but not renamed? Then the undoing has to know. */
+		if (link_find(&t->host, m->dev->host_name, &l) == -ENODEV &&
+		    link_find(&t->inner, m->dev->host_name, &l) == 0)
+			m->inner_index = l.index;
+		if (r == -EINVAL)
+			return err_set(e, EINVAL,
+			    "cannot be moved: it is bound to its namespace (as loopback, bridges "
+			    "and some tunnels are)");
+		return err_errno(
+		    e, -r, "move to the container's network namespace as \"%s\"", m->name);
+	}
 	r = link_find(&t->inner, m->name, &l);
 	if (r < 0)
 		return err_errno(e, -r, "find \"%s\" in the container", m->name);

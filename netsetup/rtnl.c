@@ -77,8 +77,9 @@ int rtnl_call(struct rtnl *r, struct rtnl_msg *m, mnl_cb_t cb, void *data)
 	int run = MNL_CB_OK;
 
 	m->h->nlmsg_seq = ++r->seq;
-	/* A dump ends with NLMSG_DONE; all else is asked to end with an acknowledgement. */
-	if (!(m->h->nlmsg_flags & NLM_F_DUMP))
+	/* A dump ends with NLMSG_DONE; all else is asked to end with an acknowledgement. NLM_F_DUMP
+	 * is two bits, one of which is NLM_F_EXCL for requests that create. */
+	if ((m->h->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP)
 		m->h->nlmsg_flags |= NLM_F_ACK;
 	if (mnl.mnl_socket_sendto(r->sock, m->h, m->h->nlmsg_len) < 0)
 		return -errno;
