@@ -134,11 +134,12 @@ static int exec_child(struct exec *x, struct err *e)
 	    (r = hs_expect(x->sock, "the runtime", HS_GO, NULL, e)) < 0 ||
 	    (r = exec_join(x, e)) < 0 || (r = exec_terminal(x, e)) < 0 ||
 	    (r = exec_attributes(x, e)) < 0 || (r = payload_prepare(&payload, false, e)) < 0 ||
-	    (r = hs_recv_seccomp(x->sock, &prog, e)) < 0 ||
-	    (r = hs_send(x->sock, HS_READY, -EBADF, e)) < 0 ||
+	    (r = hs_recv_seccomp(x->sock, &prog, e)) < 0)
+		return r;
+	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* as in init: HS_KEEP takes over */
+	if ((r = hs_send(x->sock, HS_READY, -EBADF, e)) < 0 ||
 	    (r = hs_expect(x->sock, "the runtime", HS_KEEP, NULL, e)) < 0)
 		return r;
-	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	log_mute();
 	if (x->seccomp_agent >= 0) {
 		container_state(x->c, ST_RUNNING, &state);

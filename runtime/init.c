@@ -166,8 +166,12 @@ static int prepare(struct init *i, struct err *e)
 		.seccomp = &i->seccomp,
 		.seccomp_agent = a->seccomp_agent,
 	};
-	if ((r = payload_prepare(&i->payload, true, e)) < 0 ||
-	    (r = hs_send(a->sock, HS_READY, -EBADF, e)) < 0)
+	if ((r = payload_prepare(&i->payload, true, e)) < 0)
+		return r;
+	/* From here on only a blocking receive is left, which a dead parent ends too; and the parent may
+	 * end right after it has sent HS_KEEP. */
+	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	if ((r = hs_send(a->sock, HS_READY, -EBADF, e)) < 0)
 		return r;
 	return hs_expect(a->sock, "the runtime", HS_KEEP, NULL, e);
 }
@@ -223,7 +227,6 @@ _Noreturn void init_main(const struct init_args *a)
 		hs_send_error(a->sock, &e);
 		_exit(1);
 	}
-	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	log_mute();
 	close(a->sock);
 	conn = wait_for_start(a->start_sock);
