@@ -105,7 +105,7 @@ static int run_events(const struct globals *g, void *opts, int argc, char **argv
 	const struct events_opts *o = opts;
 	_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
 	_cleanup_container_ struct container *c = NULL;
-	int64_t interval_ms;
+	int64_t interval_ms = 0;
 	enum status st;
 	int r;
 
