@@ -134,9 +134,13 @@ static int check_executable(const char *path)
 	return S_ISREG(st.st_mode) && st.st_mode & 0111 ? 0 : -EACCES;
 }
 
+/* Engines tell 126 from 127 by the words "permission denied" and "no such file or directory". */
 static int exec_error(struct err *e, int code, const char *arg)
 {
-	err_errno(e, code, "exec: \"%s\"", arg);
+	if (code == EISDIR)
+		err_errno(e, EACCES, "exec: \"%s\": is a directory", arg);
+	else
+		err_errno(e, code, "exec: \"%s\"", arg);
 	return err_exit(
 	    e, code == ENOENT || code == ENOTDIR ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
 }

@@ -94,7 +94,8 @@ static const struct field device_fields[] = {
 	{ "type", K_CUSTOM, DEV(type), .required = true, .fn = decode_device_type },
 	{ "major", K_U32, DEV(major), .max = (1 << 12) - 1 },
 	{ "minor", K_U32, DEV(minor), .max = (1 << 20) - 1 },
-	{ "fileMode", K_OPT_U32, DEV(file_mode), .max = 07777 },
+	/* Engines pass a whole st_mode, file type included; devices_make takes the permissions. */
+	{ "fileMode", K_OPT_U32, DEV(file_mode), .max = 0177777 },
 	{ "uid", K_OPT_U32, DEV(uid), .max = UINT32_MAX - 1 },
 	{ "gid", K_OPT_U32, DEV(gid), .max = UINT32_MAX - 1 },
 };
