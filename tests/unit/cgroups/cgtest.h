@@ -89,15 +89,20 @@ static inline bool real_cgroup2(void)
 	return state > 0;
 }
 
-/* "/bailey-unit-PID" + suffix; valid for the life of the test. */
-static inline const char *unit_path(const char *suffix)
+/* "/bailey-unit-PID" + suffix; valid for the next seven calls. */
+static inline const char *unit_path_of(pid_t pid, const char *suffix)
 {
 	static char buf[8][256];
 	static int i;
 
 	i = (i + 1) % 8;
-	snprintf(buf[i], sizeof(buf[i]), "/bailey-unit-%d%s", getpid(), suffix);
+	snprintf(buf[i], sizeof(buf[i]), "/bailey-unit-%d%s", pid, suffix);
 	return buf[i];
+}
+
+static inline const char *unit_path(const char *suffix)
+{
+	return unit_path_of(getpid(), suffix);
 }
 
 static inline bool cgroup_exists(const char *path)

@@ -183,7 +183,12 @@ TEST(harmless_values)
 		    .disable_oom_killer = SET(false),
 		    .kernel = SET(-1),
 		    .kernel_tcp = SET(0) },
-		.cpu = { .shares = SET(0), .quota = SET(-1), .period = SET(100000), .cpus = "" },
+		.cpu = { .shares = SET(0),
+		    .quota = SET(-1),
+		    .period = SET(100000),
+		    .cpus = "",
+		    .idle = SET(0),
+		    .burst = SET(0) },
 		.pids_limit = SET(-1),
 		.block_io = { .weight = SET(0), .leaf_weight = SET(0) },
 	};

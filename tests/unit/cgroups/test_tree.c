@@ -181,11 +181,29 @@ TEST(missing_controller_leaves_nothing)
 	cgroup_close(&c);
 }
 
+/* The directory is the caller's, its subtree_control is not: what is enabled there is made use of.
+ */
+static int delegated_child(const char *path, const struct spec_resources *r)
+{
+	struct cgroup c = CGROUP_INIT;
+	struct err e = ERR_INIT;
+
+	if (setresuid(65534, 65534, 65534) < 0)
+		return 100;
+	if (cgroup_create(path, r, false, &c, &e) < 0) {
+		printf("# %s\n", e.msg);
+		fflush(stdout);
+		return 1;
+	}
+	return cgroup_destroy(path, c.made_from, &e) < 0;
+}
+
 /* The one controller that a machine with v1 hierarchies often leaves to cgroup2. */
 TEST(enables_on_the_way_down)
 {
 	struct spec_hugepage huge = { "2MB", 2 << 20 };
-	struct spec_resources r = { .hugepages = { &huge, 1 } };
+	/* the memory limit is none, and so needs no controller */
+	struct spec_resources r = { .hugepages = { &huge, 1 }, .memory.limit = { true, -1 } };
 	struct cgroup c = CGROUP_INIT, top = CGROUP_INIT;
 	bool was_on;
 	struct err e = ERR_INIT;
@@ -207,6 +225,11 @@ TEST(enables_on_the_way_down)
 	CHECK_INT(cg_has_word(top.dirfd, "cgroup.subtree_control", "hugetlb"), 1);
 	CHECK_INT(cg_has_word(c.dirfd, "cgroup.subtree_control", "hugetlb"), 0);
 	CHECK_INT(cgroup_apply(&c, &r, false, &e), 0);
+	CHECK_INT(fchownat(top.dirfd, "", 65534, 65534, AT_EMPTY_PATH), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(delegated_child(unit_path_of(getppid(), "/a/user"), &r));
+	CHECK_INT(reap(pid), 1000);
 	cgroup_close(&top);
 	CHECK_INT(cgroup_destroy(c.path, c.made_from, &e), 0);
 	cgroup_close(&c);
@@ -309,17 +332,21 @@ TEST(part_of_the_hierarchy)
 }
 
 /* A hybrid host: cgroup2 somewhere else, v1 or nothing at /sys/fs/cgroup; names that mountinfo
- * escapes; a mount that another hides. */
-static int elsewhere_child(void)
+ * escapes; the whole hierarchy is preferred to a part of it. */
+static int elsewhere_child(const char *unit)
 {
+	char part[256];
 	struct err e = ERR_INIT;
 	struct stat a, b;
 	int fd;
 
 	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/sys/fs/cgroup", "tmpfs", 0, NULL) < 0 ||
-	    mkdir("/sys/fs/cgroup/a b", 0755) < 0 ||
+	    mkdir("/sys/fs/cgroup/a b", 0755) < 0 || mkdir("/sys/fs/cgroup/part", 0755) < 0 ||
 	    mount("none", "/sys/fs/cgroup/a b", "cgroup2", 0, NULL) < 0)
 		return 100;
+	snprintf(part, sizeof(part), "/sys/fs/cgroup/a b%s", unit);
+	if (mount(part, "/sys/fs/cgroup/part", NULL, MS_BIND, NULL) < 0)
+		return 101;
 	fd = cgroup_open_root(&e);
 	if (fd < 0 || fstat(fd, &a) < 0 || stat("/sys/fs/cgroup/a b", &b) < 0)
 		return 1;
@@ -328,14 +355,19 @@ static int elsewhere_child(void)
 
 TEST(mounted_elsewhere)
 {
+	struct cgroup c = CGROUP_INIT;
+	struct err e;
 	pid_t pid;
 
 	if (!real_cgroup2())
 		return;
+	CHECK_INT(create(unit_path(""), &c, &e), 0);
 	pid = fork();
 	if (pid == 0)
-		_exit(elsewhere_child());
+		_exit(elsewhere_child(c.path));
 	CHECK_INT(reap(pid), 1000);
+	CHECK_INT(cgroup_destroy(c.path, NULL, &e), 0);
+	cgroup_close(&c);
 }
 
 TEST_MAIN(T(chosen_paths), T(create_and_destroy), T(bad_paths_are_refused), T(occupied_is_refused),
