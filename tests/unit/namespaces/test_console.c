@@ -73,6 +73,12 @@ static void no_devpts_body(int rootfd)
 	CHECK_INT(open_console(rootfd, true, &m, &s, &e), -EINVAL);
 	CHECK_HAS(e.msg, "devpts");
 	CHECK_INT(m, -EBADF);
+	/* Another file system's root, which has the inode number of devpts'. */
+	CHECK_INT(mount("pts", SANDBOX "/dev/pts", "tmpfs", 0, NULL), 0);
+	CHECK_INT(mknod(SANDBOX "/dev/pts/ptmx", S_IFCHR | 0666, makedev(5, 2)), 0);
+	CHECK_INT(open_console(rootfd, true, &m, &s, &e), -EINVAL);
+	CHECK_HAS(e.msg, "/dev/pts is something else");
+	CHECK_INT(umount(SANDBOX "/dev/pts"), 0);
 	/* Its name as a symlink to a real devpts. */
 	unlink(SANDBOX "/dev/pts/ptmx");
 	rmdir(SANDBOX "/dev/pts");

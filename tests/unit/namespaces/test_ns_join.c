@@ -2,6 +2,7 @@
 
 #include <linux/sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -19,6 +20,7 @@ static pid_t start_other(int flags)
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		b = unshare(flags) == 0 &&
 		    (!(flags & CLONE_NEWUTS) || sethostname("other", 5) == 0);
 		if (write(p[1], &b, 1) != 1)
