@@ -148,6 +148,7 @@ static void propagates(struct fx *f, bool host_sees, bool container_sees)
 		fflush(stdout);
 		_exit(test_failed);
 	}
+	close(container_pipe[1]); /* so that a child that failed ends the wait */
 	CHECK(read(container_pipe[0], &c, 1) == 1);
 	CHECK_INT(fx_fstype(AT_FDCWD, FX_DIR "/vol/fromc") == RAMFS_MAGIC, host_sees);
 	CHECK(fx_fstype(AT_FDCWD, FX_ROOTFS "/own") != RAMFS_MAGIC);
@@ -160,10 +161,9 @@ static void propagates(struct fx *f, bool host_sees, bool container_sees)
 	umount2(FX_DIR "/vol/fromh", MNT_DETACH);
 	umount2(FX_DIR "/vol/fromc", MNT_DETACH);
 	CHECK_STR(fx_mountinfo(procfd(), FX_ROOTFS "/vol"), "");
-	for (int i = 0; i < 2; i++) {
-		close(host_pipe[i]);
-		close(container_pipe[i]);
-	}
+	close(host_pipe[0]);
+	close(host_pipe[1]);
+	close(container_pipe[0]);
 }
 
 static void volume(struct fx *f, enum spec_propagation root, const char *option)
