@@ -185,8 +185,8 @@ def test_detach(t):
 def test_ends_with_the_container(t):
     c = t.container()
     c.sleeping()
-    p = c.runtime.spawn("exec", c.id, "/probe", "sleep")
-    wait_for("exec", lambda: len(must(c.verb("ps", "-f", "json", c.id)).json()) == 2)
+    p = c.runtime.spawn("exec", c.id, "/probe", "count", "/tmp/n")
+    wait_for("exec", lambda: os.path.exists(c.bundle.at("tmp/n")))
     must(c.kill())
     t.eq(p.wait(10), 137)
 

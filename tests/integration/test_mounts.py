@@ -282,7 +282,6 @@ def test_ridmap(t):
 
 
 @cases(unknown_type=(dict(type_="nosuchfs", source="x"), "nosuchfs"),
-       relative=(dict(destination="rel", type_="tmpfs", source="tmpfs"), "rel"),
        no_type=(dict(source="x"), "mounts["),
        bad_data=(dict(type_="tmpfs", source="tmpfs", options=["size=fish"]), "size"),
        contradiction=(dict(type_="tmpfs", source="tmpfs", options=["idmap"]), "idmap"))

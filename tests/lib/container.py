@@ -125,14 +125,15 @@ class Container:
         if argv:
             self.config.args(*argv)
         must(self.create(*opts, **kw))
+        pid = self.pid()
         must(self.start())
-        return self.pid()
+        return pid
 
     def sleeping(self, **kw):
         return self.up("/probe", "sleep", **kw)
 
     def pid(self):
-        return self.state()["pid"]
+        return self.state().get("pid", 0)
 
     def report(self, *opts, **kw):
         """`run` of the probe: what init saw."""

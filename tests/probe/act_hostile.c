@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "probe.h"
+#include "tests/probe/probe.h"
 
 static int cmd_ptrace(int argc, char **argv)
 {

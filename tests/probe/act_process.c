@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "probe.h"
+#include "tests/probe/probe.h"
 
 static int cmd_exit(int argc, char **argv)
 {

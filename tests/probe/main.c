@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "probe.h"
+#include "tests/probe/probe.h"
 
 static int report(int argc, char **argv)
 {

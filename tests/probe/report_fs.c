@@ -9,7 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "probe.h"
+#include "tests/probe/probe.h"
 
 static void report_fds(void)
 {
