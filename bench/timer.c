@@ -5,8 +5,8 @@
  *
  * Each round runs every command once (interleaved, so that the machine's moods hit all alike), by
  * vfork and execve with /dev/null as standard input and output. A line per run: index of the
- * command, wall-clock nanoseconds from vfork to wait4's return, peak RSS of the process and its
- * waited-for descendants in KiB, exit status. Standard error is kept for the first failing run.
+ * command, wall-clock nanoseconds from vfork to wait4's return, CPU microseconds and peak RSS in
+ * KiB of the process and its waited-for descendants, exit status.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -29,6 +29,12 @@ static uint64_t now(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static long cpu_us(const struct rusage *ru)
+{
+	return (ru->ru_utime.tv_sec + ru->ru_stime.tv_sec) * 1000000 + ru->ru_utime.tv_usec +
+	       ru->ru_stime.tv_usec;
+}
+
 static void run_one(int index, char **argv)
 {
 	struct rusage ru;
@@ -42,7 +48,8 @@ static void run_one(int index, char **argv)
 	if (pid < 0 || wait4(pid, &status, 0, &ru) != pid)
 		exit(2);
 	uint64_t end = now();
-	dprintf(results, "%d %llu %ld %d\n", index, (unsigned long long)(end - start), ru.ru_maxrss,
+	dprintf(results, "%d %llu %ld %ld %d\n", index, (unsigned long long)(end - start),
+	    cpu_us(&ru), ru.ru_maxrss,
 	    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
