@@ -92,6 +92,13 @@ static inline void fx_file(const char *path, const char *text)
 	close(fd);
 }
 
+/* Follows no link. */
+static inline void fx_chown(const char *path, uid_t uid, gid_t gid)
+{
+	if (lchown(path, uid, gid) < 0)
+		printf("# chown %s: %m\n", path);
+}
+
 /* Runs fn in a mount namespace of its own with a fresh shared tmpfs at FX_DIR and a rootfs in it.
  * Counts its failures. */
 static inline void fx_sandbox(void (*fn)(void))

@@ -37,7 +37,7 @@ static void in_pivot(void)
 	fx_file(FX_ROOTFS "/marker", "");
 	fx_ok(&f, check_inside);
 	rmdir(FX_ROOTFS "/x");
-	chown(FX_ROOTFS, 100000, 100000);
+	fx_chown(FX_ROOTFS, 100000, 100000);
 	f.ns_flags = CLONE_NEWUSER;
 	fx_maps(&f);
 	fx_ok(&f, check_inside);
@@ -64,7 +64,7 @@ static void in_no_pivot(void)
 	fx_ok(&f, check_no_pivot);
 	CHECK(fx_fstype(AT_FDCWD, "/proc") == PROC_SUPER_MAGIC);
 	rmdir(FX_ROOTFS "/x");
-	chown(FX_ROOTFS, 100000, 100000);
+	fx_chown(FX_ROOTFS, 100000, 100000);
 	f.ns_flags = CLONE_NEWUSER;
 	fx_maps(&f);
 	fx_ok(&f, check_no_pivot);
