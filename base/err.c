@@ -3,6 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What the message quotes may come from anywhere: it stays one line and moves no cursor. */
+static void one_line(struct err *e)
+{
+	for (unsigned char *p = (unsigned char *)e->msg; *p; p++)
+		if (*p < ' ' || *p == 0x7f)
+			*p = '?';
+}
+
 static void append_cause(struct err *e)
 {
 	size_t used = strlen(e->msg);
@@ -18,6 +26,7 @@ int err_errno(struct err *e, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->msg, sizeof(e->msg) - 64, fmt, ap);
 	va_end(ap);
+	one_line(e);
 	append_cause(e);
 	return -e->code;
 }
@@ -30,6 +39,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
 	va_end(ap);
+	one_line(e);
 	return -e->code;
 }
 
@@ -45,6 +55,7 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	va_end(ap);
 	used = strlen(e->msg);
 	snprintf(e->msg + used, sizeof(e->msg) - used, ": %s", old);
+	one_line(e);
 	return -e->code;
 }
 

@@ -37,6 +37,18 @@ TEST(long_messages_keep_their_cause)
 	CHECK(sizeof(struct err) <= 1024);
 }
 
+TEST(quoted_text_stays_one_line)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, EINVAL, "--%s: unknown", "a\nb\033[2J\177");
+	CHECK_STR(e.msg, "--a?b?[2J?: unknown");
+	err_errno(&e, ENOENT, "open %s", "x\ny");
+	CHECK_STR(e.msg, "open x?y: No such file or directory");
+	err_wrap(&e, "%s", "\r\u00e9");
+	CHECK_STR(e.msg, "?\u00e9: open x?y: No such file or directory");
+}
+
 TEST(arena_keeps_everything)
 {
 	struct arena *a = arena_new();
@@ -56,4 +68,5 @@ TEST(arena_keeps_everything)
 	arena_free(NULL);
 }
 
-TEST_MAIN(T(messages), T(long_messages_keep_their_cause), T(arena_keeps_everything))
+TEST_MAIN(T(messages), T(long_messages_keep_their_cause), T(quoted_text_stays_one_line),
+    T(arena_keeps_everything))
