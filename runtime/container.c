@@ -116,6 +116,7 @@ static int load_state(struct container *c, struct err *e)
 	c->owner = opt_string(c, doc, "owner");
 	c->cgroup_path = opt_string(c, doc, "cgroupPath");
 	c->cgroup_made_from = opt_string(c, doc, "cgroupMadeFrom");
+	c->cgroup_owned = opt_true(doc, "cgroupOwned");
 	c->systemd = opt_true(doc, "systemd");
 	c->ready = opt_true(doc, "ready");
 	load_annotations(c, doc);
@@ -217,6 +218,7 @@ int container_save(const struct container *c, struct err *e)
 	json_gen_kstr(g, "owner", c->owner);
 	json_gen_kstr(g, "cgroupPath", c->cgroup_path);
 	json_gen_kstr(g, "cgroupMadeFrom", c->cgroup_made_from);
+	json_gen_kbool(g, "cgroupOwned", c->cgroup_owned);
 	json_gen_kbool(g, "systemd", c->systemd);
 	json_gen_kbool(g, "ready", c->ready);
 	json_gen_key(g, "annotations");

@@ -31,6 +31,8 @@ struct container {
 	uint64_t start_time; /* of pid: field 22 of /proc/PID/stat, clock ticks since boot */
 	const char *bundle, *rootfs, *created, *owner;
 	const char *cgroup_path, *cgroup_made_from; /* NULL: none */
+	bool
+	    cgroup_owned; /* made for this container: what is in it is its own; else only planned */
 	bool systemd;
 	bool ready; /* set-up finished (create returned): not "creating" any more */
 	struct spec_map annotations;

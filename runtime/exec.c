@@ -317,8 +317,12 @@ static int converse(struct exec *x, int *ret_master, struct err *e)
 	    (r = hs_expect_either(
 		 x->sock, "the process", HS_READY, HS_CONSOLE, &got, ret_master, e)) < 0)
 		return r;
-	if (got == HS_CONSOLE && (r = hs_expect(x->sock, "the process", HS_READY, NULL, e)) < 0)
-		return r;
+	if (got == HS_CONSOLE) {
+		foreground_copy_size(*ret_master);
+		r = hs_expect(x->sock, "the process", HS_READY, NULL, e);
+		if (r < 0)
+			return r;
+	}
 	if ((r = hs_send(x->sock, HS_KEEP, -EBADF, e)) < 0)
 		return r;
 	return hs_wait_exec(x->sock, e);

@@ -60,12 +60,19 @@ static int find_tty(void)
 	return open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 }
 
-static void copy_size(const struct session *s)
+static void copy_size(int tty, int master)
 {
 	struct winsize ws;
 
-	if (s->master >= 0 && s->tty >= 0 && ioctl(s->tty, TIOCGWINSZ, &ws) == 0)
-		(void)ioctl(s->master, TIOCSWINSZ, &ws);
+	if (master >= 0 && tty >= 0 && ioctl(tty, TIOCGWINSZ, &ws) == 0 && ws.ws_col && ws.ws_row)
+		(void)ioctl(master, TIOCSWINSZ, &ws);
+}
+
+void foreground_copy_size(int master)
+{
+	_cleanup_close_ int tty = find_tty();
+
+	copy_size(tty, master);
 }
 
 static void terminal_begin(struct session *s)
@@ -75,7 +82,6 @@ static void terminal_begin(struct session *s)
 	if (s->master < 0)
 		return;
 	s->tty = find_tty();
-	copy_size(s);
 	if (s->tty >= 0 && tcgetattr(s->tty, &s->saved) == 0) {
 		raw = s->saved;
 		cfmakeraw(&raw);
@@ -143,7 +149,7 @@ static void take_signal(const struct session *s)
 	if (info.ssi_signo == SIGCHLD)
 		return;
 	if (info.ssi_signo == SIGWINCH && s->master >= 0)
-		copy_size(s);
+		copy_size(s->tty, s->master);
 	else
 		(void)sys_pidfd_send_signal(s->pidfd, (int)info.ssi_signo);
 }

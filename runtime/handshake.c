@@ -56,7 +56,12 @@ void hs_send_error(int sock, const struct err *why)
 {
 	struct message m = { .step = HS_ERROR, .err = *why };
 
-	(void)sock_send_fds(sock, &m, sizeof(m), NULL, 0);
+	if (sock_send_fds(sock, &m, sizeof(m), NULL, 0) < 0)
+		return;
+	/* A socket closed with unread messages resets the connection, and the error would be lost.
+	 */
+	while (recv(sock, &m, sizeof(m), 0) > 0)
+		;
 }
 
 static int peer_error(const struct message *m, struct err *e)

@@ -50,7 +50,7 @@ enum hs_step {
 /* sockets[0]: parent, [1]: child, both O_CLOEXEC. */
 int hs_pair(int sockets[2], struct err *e);
 int hs_send(int sock, enum hs_step step, int fd, struct err *e); /* fd: -EBADF for none */
-/* Tells the other side why; ignores a peer that is gone. */
+/* Tells the other side why, and returns once it has hung up; ignores a peer that is gone. */
 void hs_send_error(int sock, const struct err *why);
 /* Waits for exactly this step. The peer's HS_ERROR comes back as its err; a peer that died as
  * -ECONNRESET "… ended without saying why". ret_fd may be NULL; -EBADF when no fd came. peer:

@@ -33,6 +33,7 @@ static void exec_hook(const struct spec_hook *h, int in, int out)
 	char *const no_env[] = { NULL };
 	sigset_t none;
 
+	(void)setpgid(0, 0); /* what it starts is killed with it */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
@@ -61,7 +62,14 @@ static int hook_spawn(
 		return err_errno(e, errno, "fork");
 	if (ret->pid == 0)
 		exec_hook(h, in_r, out_w);
+	(void)setpgid(ret->pid, ret->pid); /* both sides do it: whoever comes first */
 	ret->pidfd = sys_pidfd_open(ret->pid, 0);
+	if (ret->pidfd < 0) {
+		err_errno(e, errno, "pidfd_open");
+		kill(-ret->pid, SIGKILL);
+		waitpid(ret->pid, NULL, 0);
+		return -e->code;
+	}
 	ret->input = steal_fd(&in_w);
 	ret->output = steal_fd(&out_r);
 	fcntl(ret->input, F_SETFL, O_NONBLOCK);
@@ -168,7 +176,7 @@ static int hook_run(const struct spec_hook *hook, const char *state, struct err 
 		return r;
 	r = attend(&h, hook->timeout.set ? now_ms() + (int64_t)hook->timeout.v * 1000 : 0);
 	if (r < 0)
-		kill(h.pid, SIGKILL);
+		kill(-h.pid, SIGKILL);
 	while (waitpid(h.pid, &status, 0) < 0 && errno == EINTR)
 		;
 	closep(&h.pidfd);
@@ -182,24 +190,28 @@ static int hook_run(const struct spec_hook *hook, const char *state, struct err 
 	return how_it_ended(&h, r, hook, status, e);
 }
 
+/* The end of a container cannot be called off: every poststop hook gets its turn. */
 int hooks_run(
     const struct spec *s, enum spec_hook_kind kind, const struct spec_state *state, struct err *e)
 {
 	const struct spec_hooks *hooks = &s->hooks[kind];
 	_cleanup_free_ char *json = NULL;
 	void (*old)(int);
-	int r = 0;
+	int first = 0;
 
 	if (hooks->n == 0)
 		return 0;
 	json = spec_state_json(state, false);
 	old = signal(SIGPIPE, SIG_IGN);
-	for (size_t i = 0; i < hooks->n && r == 0; i++) {
+	for (size_t i = 0; i < hooks->n && (first == 0 || kind == HOOK_POSTSTOP); i++) {
+		struct err one = ERR_INIT;
+
 		log_debug("hook %s[%zu]: %s", spec_hook_names[kind], i, hooks->v[i].path);
-		r = hook_run(&hooks->v[i], json, e);
-		if (r < 0)
-			err_wrap(e, ".hooks.%s[%zu]", spec_hook_names[kind], i);
+		if (hook_run(&hooks->v[i], json, &one) == 0 || first < 0)
+			continue;
+		*e = one;
+		first = err_wrap(e, ".hooks.%s[%zu]", spec_hook_names[kind], i);
 	}
 	signal(SIGPIPE, old);
-	return r;
+	return first;
 }

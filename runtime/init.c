@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -168,8 +169,8 @@ static int prepare(struct init *i, struct err *e)
 	};
 	if ((r = payload_prepare(&i->payload, true, e)) < 0)
 		return r;
-	/* From here on only a blocking receive is left, which a dead parent ends too; and the parent may
-	 * end right after it has sent HS_KEEP. */
+	/* From here on only a blocking receive is left, which a dead parent ends too; and the
+	 * parent may end right after it has sent HS_KEEP. */
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	if ((r = hs_send(a->sock, HS_READY, -EBADF, e)) < 0)
 		return r;
@@ -223,6 +224,7 @@ _Noreturn void init_main(const struct init_args *a)
 	struct err e = ERR_INIT;
 	int conn;
 
+	umask(022); /* what is made in the rootfs does not depend on the caller's */
 	if (prepare(&i, &e) < 0) {
 		hs_send_error(a->sock, &e);
 		_exit(1);

@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "netsetup/netsetup.h"
+#include "runtime/foreground.h"
 #include "runtime/handshake.h"
 #include "runtime/hooks.h"
 #include "runtime/lifecycle.h"
@@ -167,6 +168,7 @@ static int make_cgroup(struct creation *k, struct err *e)
 		return r;
 	c->cgroup_path = k->cg.path ? arena_strdup(c->arena, k->cg.path) : NULL;
 	c->cgroup_made_from = k->cg.made_from ? arena_strdup(c->arena, k->cg.made_from) : NULL;
+	c->cgroup_owned = c->cgroup_path != NULL;
 	return 0; /* saved together with the pid */
 }
 
@@ -326,9 +328,10 @@ static int converse(struct creation *k, int *ret_master, struct err *e)
 		return r;
 
 	r = hs_expect_either(k->sock, "init", HS_READY, HS_CONSOLE, &got, ret_master, e);
-	if (r == 0 && got == HS_CONSOLE)
-		r = hs_expect(k->sock, "init", HS_READY, NULL, e);
-	return r;
+	if (r < 0 || got == HS_READY)
+		return r;
+	foreground_copy_size(*ret_master);
+	return hs_expect(k->sock, "init", HS_READY, NULL, e);
 }
 
 /* The pid file comes last: for engines it says that the container exists. */
@@ -433,6 +436,18 @@ int container_start(struct container *c, struct err *e)
 
 /* ---- destroy ---- */
 
+/* A cgroup that was planned and perhaps made, but not yet handed out, holds nothing of ours: one
+ * with processes in it is somebody else's. */
+static bool cgroup_is_empty(const struct container *c)
+{
+	_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
+	struct err gone = ERR_INIT;
+	bool populated = true;
+
+	return cgroup_open(c->cgroup_path, &cg, &gone) == 0 &&
+	       cgroup_populated(&cg, &populated, &gone) == 0 && !populated;
+}
+
 /* Init first, by a descriptor that cannot be another process; its cgroup then takes all that it
  * left. */
 static int end_processes(struct container *c, struct err *e)
@@ -444,7 +459,7 @@ static int end_processes(struct container *c, struct err *e)
 		return r;
 	if (c->pidfd >= 0 && sys_pidfd_send_signal(c->pidfd, SIGKILL) < 0 && errno != ESRCH)
 		return err_errno(e, errno, "kill init (pid %d)", c->pid);
-	if (c->cgroup_path)
+	if (c->cgroup_path && (c->cgroup_owned || cgroup_is_empty(c)))
 		return cgroup_destroy(c->cgroup_path, c->cgroup_made_from, e);
 	return 0;
 }

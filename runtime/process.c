@@ -108,9 +108,29 @@ static char *home_of(uint32_t uid)
 	return xstrdup("/");
 }
 
+/* Of several settings of one name the last counts, as for every engine's users; getenv(3) would
+ * take the first. */
+static char **last_of_each(char *const *env)
+{
+	char **out = xcalloc(strv_len(env) + 1, sizeof(char *));
+	size_t n = 0;
+
+	for (; env && *env; env++) {
+		size_t len = strcspn(*env, "="), i = 0;
+
+		while (i < n && !(strncmp(out[i], *env, len) == 0 && out[i][len] == '='))
+			i++;
+		if (i == n)
+			n++;
+		free(out[i]);
+		out[i] = xstrdup(*env);
+	}
+	return out;
+}
+
 static void complete_env(struct payload *p)
 {
-	p->env = strv_dup(p->process->env.v);
+	p->env = last_of_each(p->process->env.v);
 	if (!env_get(p->env, "HOME")) {
 		_cleanup_free_ char *home = home_of(p->process->user.uid);
 

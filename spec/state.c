@@ -15,8 +15,7 @@ char *spec_state_json(const struct spec_state *s, bool pretty)
 	json_gen_map(g);
 	json_gen_kstr(g, "ociVersion", OCI_VERSION);
 	json_gen_kstr(g, "id", s->id);
-	if (s->pid)
-		json_gen_kint(g, "pid", s->pid);
+	json_gen_kint(g, "pid", s->pid);
 	json_gen_kstr(g, "status", s->status);
 	json_gen_kstr(g, "bundle", s->bundle);
 	optional(g, "rootfs", s->rootfs);
