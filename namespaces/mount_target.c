@@ -4,6 +4,7 @@
  * destination is resolved again and must lead to the mount. Nothing is ever mounted by a path.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -53,40 +54,37 @@ static int open_dest(const struct mount_entry *m, int rootfd)
  */
 static char *resolve_missing(int rootfd, const char *path)
 {
-	_cleanup_free_ char *todo = xstrdup(path);
-	char *done = xstrdup("/");
+	_cleanup_free_ char *todo = xstrdup(path), *done = xstrdup("/");
 
 	for (int links = 0; links <= SYMLINKS_MAX;) {
-		_cleanup_free_ char *old_todo = todo;
-		_cleanup_free_ char *old_done = done;
 		_cleanup_close_ int fd = -EBADF;
-		char buf[4097];
+		_cleanup_free_ char *raw = NULL, *next = NULL, *rest = NULL;
+		char link[PATH_MAX];
 		const char *name = todo + strspn(todo, "/");
 		size_t len = strcspn(name, "/");
-		_cleanup_free_ char *raw = NULL;
-		ssize_t n;
+		ssize_t n = 0;
 
-		if (!len) {
-			todo = NULL;
-			return steal_ptr(old_done);
-		}
+		if (!len)
+			return steal_ptr(done);
 		raw = xasprintf("%s/%.*s", done, (int)len, name);
-		done = path_normalize(raw);
-		todo = xstrdup(name + len);
-		fd = root_open_nosym(rootfd, done, O_PATH | O_NOFOLLOW, 0);
-		if (fd < 0)
-			continue; /* missing: nothing to resolve in it */
-		n = readlinkat(fd, "", buf, sizeof(buf) - 1);
-		if (n <= 0)
-			continue; /* no link */
-		buf[n] = '\0';
-		links++;
+		next = path_normalize(raw);
+		fd = root_open_nosym(rootfd, next, O_PATH | O_NOFOLLOW, 0);
+		if (fd >= 0)
+			n = readlinkat(fd, "", link, sizeof(link) - 1);
+		if (n > 0) {
+			link[n] = '\0';
+			links++;
+			rest = xasprintf("%s%s", link, name + len);
+			free(next);
+			next = *link == '/' ? xstrdup("/") : steal_ptr(done);
+		} else { /* missing, or no link: nothing to resolve in it */
+			rest = xstrdup(name + len);
+		}
 		free(todo);
-		todo = xasprintf("%s%s", buf, name + len);
+		todo = steal_ptr(rest);
 		free(done);
-		done = *buf == '/' ? xstrdup("/") : steal_ptr(old_done);
+		done = steal_ptr(next);
 	}
-	free(done);
 	return NULL;
 }
 
@@ -185,7 +183,7 @@ int mount_make_link(const struct mount_entry *m, int rootfd, struct err *e)
 {
 	_cleanup_close_ int dir = -EBADF;
 	const char *base;
-	char buf[4097];
+	char buf[PATH_MAX];
 	ssize_t n;
 
 	dir = root_open_parent(rootfd, m->dest, 0755, &base);
