@@ -117,11 +117,35 @@ static int open_terminal(struct init *i, struct err *e)
 	return r < 0 ? err_errno(e, -r, "--console-socket: send the terminal") : 0;
 }
 
+/* What a mount namespace has as its root is where setns(2) leads, exec's and a payload's own.
+ * Started in a chroot, pivot_root exchanges the chroot's mount only, and that would be the host's
+ * root. */
+static int check_namespace_root(const struct init *i, int mntns, struct err *e)
+{
+	struct statx want, got;
+
+	if (setns(mntns, CLONE_NEWNS) < 0)
+		return err_errno(e, errno, "enter the container's mount namespace anew");
+	if (statx(i->rootfd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &want) < 0 ||
+	    statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &got) < 0)
+		return err_errno(e, errno, "statx the container's root");
+	if (want.stx_mnt_id != got.stx_mnt_id || want.stx_ino != got.stx_ino)
+		return err_set(e, EPERM,
+		    "the host's root would stay reachable in the container's mount namespace: "
+		    "bailey was "
+		    "started in a chroot; enter it by pivot_root(8), or start bailey outside");
+	return 0;
+}
+
 static int switch_root(struct init *i, struct err *e)
 {
+	_cleanup_close_ int mntns = openat(i->a->procfd, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	int r;
 
+	if (mntns < 0)
+		return err_errno(e, errno, "open /proc/self/ns/mnt");
 	if ((r = rootfs_pivot(i->plan, i->rootfd, i->a->opts->no_pivot, e)) < 0 ||
+	    (r = check_namespace_root(i, mntns, e)) < 0 ||
 	    (r = sysctl_apply(i->s, i->a->procfd, e)) < 0 ||
 	    (r = readonly_paths_apply(i->s, i->rootfd, e)) < 0 ||
 	    (r = masked_paths_apply(i->s, i->rootfd, e)) < 0 ||

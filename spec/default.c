@@ -64,7 +64,7 @@ static const struct default_mount {
 	    { "nosuid", "noexec", "nodev", "mode=1777", "size=65536k" } },
 	{ ALWAYS, "/dev/mqueue", "mqueue", "mqueue", { "nosuid", "noexec", "nodev" } },
 	{ ROOT_ONLY, "/sys", "sysfs", "sysfs", { "nosuid", "noexec", "nodev", "ro" } },
-	{ ROOTLESS_ONLY, "/sys", "none", "/sys", { "rbind", "nosuid", "noexec", "nodev", "ro" } },
+	{ ROOTLESS_ONLY, "/sys", "none", "/sys", { "rbind", "nosuid", "noexec", "nodev", "rro" } },
 	{ ALWAYS, "/sys/fs/cgroup", "cgroup", "cgroup",
 	    { "nosuid", "noexec", "nodev", "relatime", "ro" } },
 };
