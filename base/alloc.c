@@ -32,6 +32,11 @@ char *xstrdup(const char *s)
 	return checked(strdup(s));
 }
 
+char *xstrndup(const char *s, size_t n)
+{
+	return checked(strndup(s, n));
+}
+
 char *xvasprintf(const char *fmt, va_list ap)
 {
 	char *s = NULL;

@@ -13,6 +13,7 @@ void *xmalloc(size_t n);
 void *xcalloc(size_t n, size_t size); /* zeroed; aborts on overflow too */
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *xvasprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 

@@ -136,7 +136,8 @@ static void write_stderr(enum log_level level, const char *msg)
 	(void)fd_write_all(STDERR_FILENO, b.s, b.len);
 }
 
-static void vlog(enum log_level level, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0)))
+vlog(enum log_level level, const char *fmt, va_list ap)
 {
 	static void (*const to_log[])(enum log_level, const char *) = {
 		[SINK_FILE] = write_file,

@@ -117,6 +117,13 @@ static int val_u64(struct val *v, uint64_t n)
 	return 1;
 }
 
+static int val_max(struct val *v)
+{
+	snprintf(v->text, sizeof(v->text), "max");
+	v->no_limit = true;
+	return 1;
+}
+
 /* -1 is "max", 0 is not set. */
 static int val_bytes(struct val *v, const struct opt_i64 *n, struct err *e)
 {
@@ -127,9 +134,7 @@ static int val_bytes(struct val *v, const struct opt_i64 *n, struct err *e)
 		    e, EINVAL, "%lld: neither a size nor -1 (unlimited)", (long long)n->v);
 	if (n->v > 0)
 		return val_u64(v, (uint64_t)n->v);
-	strcpy(v->text, "max");
-	v->no_limit = true;
-	return 1;
+	return val_max(v);
 }
 
 static int memory_max(const struct ctx *c, struct val *v, struct err *e)
@@ -263,9 +268,7 @@ static int pids_max(const struct ctx *c, struct val *v, struct err *e)
 		return 0;
 	if (c->r->pids_limit.v > 0)
 		return val_u64(v, (uint64_t)c->r->pids_limit.v);
-	strcpy(v->text, "max");
-	v->no_limit = true;
-	return 1;
+	return val_max(v);
 }
 
 /* ---- tables ---- */

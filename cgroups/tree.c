@@ -31,8 +31,9 @@ char *cg_name(int dirfd, char buf[CG_NAME_MAX])
 	ssize_t n = readlink(fd_path(dirfd, link), buf, CG_NAME_MAX - 1);
 
 	if (n < 0)
-		return strcpy(buf, "cgroup");
-	buf[n] = '\0';
+		snprintf(buf, CG_NAME_MAX, "cgroup");
+	else
+		buf[n] = '\0';
 	return buf;
 }
 
@@ -175,7 +176,7 @@ static int proc_cgroup(pid_t pid, char **ret, struct err *e)
 	if (pid)
 		snprintf(file, sizeof(file), "/proc/%d/cgroup", pid);
 	else
-		strcpy(file, "/proc/self/cgroup");
+		snprintf(file, sizeof(file), "/proc/self/cgroup");
 	r = file_read(AT_FDCWD, file, 1024 * 1024, &text, NULL, e);
 	if (r < 0)
 		return r;

@@ -225,7 +225,8 @@ static int place_bind(const struct dev_item *it, int dir, const char *base, stru
 	if (!is_device(&st, &it->dev))
 		return err_set(e, ESTALE, "%s: was replaced while it was mounted over", it->label);
 	if (differs(&it->dev, &st))
-		log_debug("%s: has the host node's mode and owner", it->label);
+		log_warning("%s: keeps the host node's mode and owner, it cannot be made anew here",
+		    it->label);
 	return 0;
 }
 

@@ -38,10 +38,9 @@ bool subid_first_missing(const char *text, const char *name, uint32_t own_uid, u
     const struct spec_id_maps *m, uint32_t *ret)
 {
 	_cleanup_strv_ char **lines = strv_split(text, '\n');
-	struct {
+	_cleanup_free_ struct id_grant {
 		uint64_t start, count;
 	} *grants = xcalloc(strv_len(lines) + 1, sizeof(*grants));
-	_cleanup_free_ void *owner = grants;
 	size_t n = 0;
 
 	for (size_t i = 0; i < strv_len(lines); i++)

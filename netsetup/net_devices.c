@@ -104,7 +104,7 @@ static int take_name(struct transfer *t, struct moved *m, const char *name)
 	r = link_find(&t->inner, name, &other);
 	if (r != -ENODEV)
 		return r < 0 ? r : -EEXIST;
-	strcpy(m->name, name);
+	snprintf(m->name, sizeof(m->name), "%s", name);
 	return 0;
 }
 

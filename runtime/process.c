@@ -75,7 +75,7 @@ static char *passwd_field(const char *line, size_t len, int n)
 		line++;
 	}
 	len = strcspn(line, ":\n");
-	return strndup(line, len < (size_t)(end - line) ? len : (size_t)(end - line));
+	return xstrndup(line, len < (size_t)(end - line) ? len : (size_t)(end - line));
 }
 
 /* The image's passwd is the image's: whatever it holds, the worst it can do is to name no home. */

@@ -266,6 +266,13 @@ static int decode_bits(struct dec *d, const struct json *node, const struct fiel
 		return r;
 	json_foreach (it, node) {
 		r = dec_name(d, it, f->names, &v);
+		if (r < 0 && f->kind == K_CAPS && it->type == JSON_STRING) {
+			/* config.md: a warning, no error; what is not known is not granted */
+			if (d->warn)
+				log_warning("%s: left out", d->e->msg);
+			err_clear(d->e);
+			continue;
+		}
 		if (r < 0)
 			return r;
 		bits |= f->kind == K_CAPS ? UINT64_C(1) << v : v;

@@ -2,7 +2,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "cgtest.h"
+#include "tests/unit/cgroups/cgtest.h"
 
 static const struct spec_resources nothing;
 

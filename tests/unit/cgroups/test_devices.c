@@ -7,7 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/sys.h"
-#include "cgtest.h"
+#include "tests/unit/cgroups/cgtest.h"
 
 #define MAJ 240 /* for local use, Documentation/admin-guide/devices.txt */
 

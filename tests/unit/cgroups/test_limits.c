@@ -1,5 +1,5 @@
 /* Which property becomes which file, on plain directories that look like cgroups. */
-#include "cgtest.h"
+#include "tests/unit/cgroups/cgtest.h"
 
 #define ALL_CONTROLLERS "cpuset cpu io memory hugetlb pids rdma\n"
 

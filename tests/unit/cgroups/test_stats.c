@@ -1,5 +1,5 @@
 /* Statistics: names and units, from plain directories that look like cgroups. */
-#include "cgtest.h"
+#include "tests/unit/cgroups/cgtest.h"
 
 static char *stats(struct fake *f, struct err *e)
 {

@@ -1,5 +1,5 @@
 /* Paths, creating and removing, on a real cgroup2. */
-#include "cgtest.h"
+#include "tests/unit/cgroups/cgtest.h"
 
 #include "base/path.h"
 

@@ -242,7 +242,7 @@ static void readonly_body(int rootfd)
 	char line[1024], last[1024] = "";
 	while (mi && fgets(line, sizeof(line), mi))
 		if (strstr(line, " " SANDBOX "/d "))
-			strcpy(last, line);
+			snprintf(last, sizeof(last), "%s", line);
 	if (mi)
 		fclose(mi);
 	CHECK_HAS(last, "ro,nosuid,noexec");

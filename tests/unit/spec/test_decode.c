@@ -116,7 +116,8 @@ TEST(process)
 TEST(capabilities)
 {
 	_cleanup_spec_ struct spec *s = must_load(
-	    PROC(",\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_CHECKPOINT_RESTORE\"],"
+	    PROC(",\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_OF_TOMORROW\",\"CAP_"
+		 "CHECKPOINT_RESTORE\"],"
 		 "\"effective\":[\"CAP_KILL\",\"CAP_KILL\"],\"permitted\":null,\"ambient\":[]}"));
 	const struct spec_caps *c;
 

@@ -99,12 +99,8 @@ TEST(process)
 		    F ".process.consoleSize.width: required property is missing" },
 		{ PROC(",\"consoleSize\":{\"height\":65536,\"width\":1}"),
 		    F ".process.consoleSize.height: 65536: out of range (0 to 65535)" },
-		{ PROC(",\"capabilities\":{\"bounding\":[\"CAP_KILL\",\"CAP_NONE\"]}"),
-		    F ".process.capabilities.bounding[1]: \"CAP_NONE\": unknown capability (one of "
-		      "CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, "
-		      "CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_LINUX_IMMUTABLE, "
-		      "CAP_NET_BIND_SERVICE, CAP_NET_BROADCAST, CAP_NET_ADMIN, CAP_NET_RAW, "
-		      "CAP_IPC_LOCK, CAP_IPC_OWNER, …)" },
+		{ PROC(",\"capabilities\":{\"bounding\":[\"CAP_KILL\",7]}"),
+		    F ".process.capabilities.bounding[1]: 7: must be a string" },
 		{ PROC(",\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":1,\"hard\":1},"
 		       "{\"type\":\"RLIMIT_CORE\",\"soft\":1,\"hard\":1}]"),
 		    F ".process.rlimits[1].type: \"RLIMIT_CORE\": the limit is already set by an "

@@ -294,8 +294,8 @@ TEST(state)
 		.id = "x", .status = "stopped", .bundle = "/b", .annotations = &empty
 	};
 	least = spec_state_json(&s, true);
-	CHECK_STR(least, "{\n  \"ociVersion\": \"1.3.0\",\n  \"id\": \"x\",\n  \"status\": "
-			 "\"stopped\",\n  \"bundle\": \"/b\"\n}");
+	CHECK_STR(least, "{\n  \"ociVersion\": \"1.3.0\",\n  \"id\": \"x\",\n  \"pid\": 0,\n  "
+			 "\"status\": \"stopped\",\n  \"bundle\": \"/b\"\n}");
 }
 
 TEST_MAIN(T(good), T(bad), T(example), T(rootfs), T(config_elsewhere), T(defaults), T(features),
