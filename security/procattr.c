@@ -21,7 +21,7 @@
 static char *limit_text(uint64_t v, char buf[24])
 {
 	if (v == RLIM_INFINITY)
-		strcpy(buf, "unlimited");
+		snprintf(buf, 24, "unlimited");
 	else
 		snprintf(buf, 24, "%" PRIu64, v);
 	return buf;

@@ -123,7 +123,7 @@ static void no_right_body(void)
 	struct spec_user u = { .uid = 1000, .gid = 1000 };
 	struct err e = ERR_INIT;
 
-	setresuid(1000, 1000, 1000);
+	CHECK_INT(setresuid(1000, 1000, 1000), 0);
 	CHECK_INT(user_apply(&u, &e), -EPERM);
 	CHECK_HAS(e.msg, "CAP_SETGID");
 }
