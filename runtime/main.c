@@ -4,8 +4,8 @@
  *   1. stdin, stdout and stderr exist, so that no file of ours becomes one of them
  *   2. the whole command line is parsed; nothing is opened before the verb's check
  *   3. the log is opened, so that engines learn of the errors of step 2 as well
- *   4. verbs that start a process in a container: kernel checked, program sealed (it executes
- *      itself again from a memfd that nothing inside can write to)
+ *   4. verbs that start a process in a container: program sealed (it goes on from a memfd that
+ *      nothing inside can write to), kernel checked
  *   5. the verb runs
  */
 #include <fcntl.h>
@@ -123,9 +123,9 @@ static int run(struct call *c, char **argv, struct err *e)
 	int r = 0;
 
 	if (c->verb->sealed) {
-		r = kernel_require(e);
+		r = seal_self(argv, e);
 		if (r == 0)
-			r = seal_self(argv, e);
+			r = kernel_require(e);
 	}
 	return r < 0 ? r : c->verb->run(&c->g, c->opts, c->argc, c->argv, e);
 }

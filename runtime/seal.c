@@ -1,12 +1,14 @@
 #include "runtime/seal.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #ifndef MFD_EXEC
@@ -44,27 +46,48 @@ static int copy_all(int to, int from, off_t size)
 	return 0;
 }
 
+/* An unreadable or foreign file is an error of its own: executed, it would be another program. */
+static int make_copy(int exe, int *ret, struct err *e)
+{
+	_cleanup_close_ int copy = make_memfd();
+	struct stat st;
+	int r;
+
+	if (copy < 0)
+		return err_errno(e, errno, "memfd_create for the sealed copy");
+	if (fstat(exe, &st) < 0)
+		return err_errno(e, errno, "stat /proc/self/exe");
+	r = copy_all(copy, exe, st.st_size);
+	if (r < 0)
+		return err_errno(e, -r, "copy /proc/self/exe");
+	if (fcntl(copy, F_ADD_SEALS, SEALS) < 0)
+		return err_errno(e, errno, "seal the copy of /proc/self/exe");
+	if (!seal_is_this_program(copy))
+		return err_set(e, ENOEXEC,
+		    "/proc/self/exe is not this program: execute it by its name, not as a dynamic "
+		    "linker's argument");
+	*ret = steal_fd(&copy);
+	return 0;
+}
+
 int seal_self(char **argv, struct err *e)
 {
 	_cleanup_close_ int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int copy = -EBADF;
-	struct stat st;
 	int r;
 
 	if (exe < 0)
 		return err_errno(e, errno, "open /proc/self/exe");
 	if (runs_sealed(exe))
 		return 0;
-	if (fstat(exe, &st) < 0)
-		return err_errno(e, errno, "stat /proc/self/exe");
-	copy = make_memfd();
-	if (copy < 0)
-		return err_errno(e, errno, "memfd_create for the sealed copy");
-	r = copy_all(copy, exe, st.st_size);
+	r = make_copy(exe, &copy, e);
 	if (r < 0)
-		return err_errno(e, -r, "copy /proc/self/exe");
-	if (fcntl(copy, F_ADD_SEALS, SEALS) < 0)
-		return err_errno(e, errno, "seal the copy of /proc/self/exe");
+		return r;
+	r = seal_in_place(copy);
+	if (r == 0)
+		return 0;
+	log_debug("sealed copy: not in place (%s), executed instead", strerror(-r));
+	/* What memfd_create opened does not count as open for writing (ETXTBSY). */
 	fexecve(copy, argv, environ);
 	return err_errno(e, errno, "execute the sealed copy");
 }
