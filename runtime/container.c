@@ -11,8 +11,8 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "runtime/state_file.h"
 
-#define STATE_MAX  (1024 * 1024)
 #define CONFIG_MAX JSON_MAX_SIZE
 
 static struct container *container_alloc(const struct globals *g, const char *id)
@@ -55,74 +55,6 @@ static int take_lock(struct container *c, enum lock_mode mode, struct err *e)
 	return 0;
 }
 
-static const char *opt_string(struct container *c, const struct json *doc, const char *key)
-{
-	const struct json *v = json_get(doc, key);
-
-	return v && v->type == JSON_STRING ? arena_strdup(c->arena, v->s) : NULL;
-}
-
-static bool opt_true(const struct json *doc, const char *key)
-{
-	const struct json *v = json_get(doc, key);
-
-	return v && v->type == JSON_BOOL && v->b;
-}
-
-static int64_t opt_int(const struct json *doc, const char *key)
-{
-	const struct json *v = json_get(doc, key);
-
-	return v && v->type == JSON_INT ? v->i : 0;
-}
-
-static void load_annotations(struct container *c, const struct json *doc)
-{
-	const struct json *map = json_get(doc, "annotations");
-
-	if (!map || map->type != JSON_OBJECT)
-		return;
-	c->annotations.v = arena_calloc(c->arena, map->len, sizeof(*c->annotations.v));
-	json_foreach (it, map) {
-		if (it->type != JSON_STRING)
-			continue;
-		c->annotations.v[c->annotations.n++] = (struct spec_kv){
-			.key = it->key,
-			.value = it->s,
-		};
-	}
-}
-
-/* A missing state.json is a container whose creator died at once: nothing was made for it. */
-static int load_state(struct container *c, struct err *e)
-{
-	const struct json *doc;
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-	int r;
-
-	if (faccessat(c->dirfd, "state.json", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
-		return 0;
-	r = file_read(c->dirfd, "state.json", STATE_MAX, &text, &len, e);
-	if (r == 0)
-		r = json_parse(c->arena, "state.json", text, len, &doc, e);
-	if (r < 0)
-		return err_wrap(e, "%s", c->dir);
-	c->pid = (pid_t)opt_int(doc, "pid");
-	c->start_time = (uint64_t)opt_int(doc, "startTime");
-	c->bundle = opt_string(c, doc, "bundle");
-	c->rootfs = opt_string(c, doc, "rootfs");
-	c->created = opt_string(c, doc, "created");
-	c->owner = opt_string(c, doc, "owner");
-	c->cgroup_path = opt_string(c, doc, "cgroupPath");
-	c->cgroup_made_from = opt_string(c, doc, "cgroupMadeFrom");
-	c->cgroup_owned = opt_true(doc, "cgroupOwned");
-	c->systemd = opt_true(doc, "systemd");
-	c->ready = opt_true(doc, "ready");
-	load_annotations(c, doc);
-	return 0;
-}
-
 int container_open(const struct globals *g, const char *id, enum lock_mode lock,
     struct container **ret, struct err *e)
 {
@@ -139,7 +71,7 @@ int container_open(const struct globals *g, const char *id, enum lock_mode lock,
 		return err_errno(e, errno, "open %s", c->dir);
 	if (lock != OPEN_UNLOCKED && (r = take_lock(c, lock, e)) < 0)
 		return r;
-	r = load_state(c, e);
+	r = state_file_load(c, e);
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(c);
@@ -198,38 +130,6 @@ int container_new(const struct globals *g, const char *id, struct container **re
 	}
 	*ret = steal_ptr(c);
 	return 0;
-}
-
-int container_save(const struct container *c, struct err *e)
-{
-	_cleanup_json_gen_ struct json_gen *g = json_gen_new(false);
-	const char *text;
-	size_t len;
-	int r;
-
-	json_gen_map(g);
-	json_gen_kstr(g, "ociVersion", OCI_VERSION);
-	json_gen_kstr(g, "id", c->id);
-	json_gen_kint(g, "pid", c->pid);
-	json_gen_kint(g, "startTime", (int64_t)c->start_time);
-	json_gen_kstr(g, "bundle", c->bundle);
-	json_gen_kstr(g, "rootfs", c->rootfs);
-	json_gen_kstr(g, "created", c->created);
-	json_gen_kstr(g, "owner", c->owner);
-	json_gen_kstr(g, "cgroupPath", c->cgroup_path);
-	json_gen_kstr(g, "cgroupMadeFrom", c->cgroup_made_from);
-	json_gen_kbool(g, "cgroupOwned", c->cgroup_owned);
-	json_gen_kbool(g, "systemd", c->systemd);
-	json_gen_kbool(g, "ready", c->ready);
-	json_gen_key(g, "annotations");
-	json_gen_map(g);
-	for (size_t i = 0; i < c->annotations.n; i++)
-		json_gen_kstr(g, c->annotations.v[i].key, c->annotations.v[i].value);
-	json_gen_end(g);
-	json_gen_end(g);
-	text = json_gen_text(g, &len);
-	r = file_replace(c->dirfd, "state.json", text, len, 0600, true, e);
-	return r < 0 ? err_wrap(e, "%s", c->dir) : 0;
 }
 
 int container_forget(struct container *c, struct err *e)

@@ -169,7 +169,8 @@ static int make_cgroup(struct creation *k, struct err *e)
 	c->cgroup_path = k->cg.path ? arena_strdup(c->arena, k->cg.path) : NULL;
 	c->cgroup_made_from = k->cg.made_from ? arena_strdup(c->arena, k->cg.made_from) : NULL;
 	c->cgroup_owned = c->cgroup_path != NULL;
-	return 0; /* saved together with the pid */
+	/* Before a process can be in it: from here on whoever is there is the container's. */
+	return container_save(c, e);
 }
 
 /* ---- what the child inherits ---- */

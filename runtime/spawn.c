@@ -57,6 +57,11 @@ static int clone_error(struct err *e, const struct ns_set *ns)
 		    "make the container's namespaces (a user namespace is asked for: see "
 		    "/proc/sys/user/max_user_namespaces and, where it exists, "
 		    "/proc/sys/kernel/unprivileged_userns_clone)");
+	if (code == EPERM && !(ns->new_flags & CLONE_NEWUSER) && geteuid() != 0)
+		return err_errno(e, code,
+		    "make the container's namespaces: an ordinary user needs a user namespace "
+		    "among them "
+		    "(.linux.namespaces and .linux.uidMappings: see \"bailey spec --rootless\")");
 	return err_errno(e, code, "make the container's namespaces");
 }
 
