@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
 #include "base/sys.h"
@@ -100,6 +101,11 @@ static int take_tmpcopyup(
 static int take_nothing(
     struct mount_plan *p, struct mount_entry *m, const struct mount_opt *o, struct err *e)
 {
+	if (o->set)
+		log_warning(
+		    "%s.options: \"%s\" has no effect: the kernel's mount API cannot say it, the "
+		    "filesystem decides",
+		    m->m->path, o->name);
 	return 0;
 }
 

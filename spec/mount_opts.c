@@ -2,8 +2,8 @@
  * Mount options, in the order of `features`: sorted by name.
  *
  * The kernel's mount API has no way to say iversion, silent or loud: filesystems turn i_version on
- * themselves, and the other two only concern the kernel's log. They are accepted without effect, as
- * are mount(8)'s words for fstab.
+ * themselves, and the other two only concern the kernel's log. They are accepted without effect
+ * (iversion with a warning), as are mount(8)'s words for fstab.
  */
 #include <string.h>
 #include <sys/mount.h>
@@ -45,6 +45,11 @@
 	{                                       \
 		name, MOPT_IGNORED, 0, 0, false \
 	}
+/* The same, but it would have changed something: the user is told. */
+#define INEFFECTIVE(name)                       \
+	{                                       \
+		name, MOPT_IGNORED, 1, 0, false \
+	}
 #define EXTENSION(name, bit)                        \
 	{                                           \
 		name, MOPT_EXTENSION, bit, 0, false \
@@ -64,7 +69,7 @@ const struct mount_opt mount_opts[] = {
 	SB("dirsync", MS_DIRSYNC),
 	ATTR("exec", 0, NOEXEC),
 	{ "idmap", MOPT_IDMAP, 0, 0, false },
-	IGNORED("iversion"),
+	INEFFECTIVE("iversion"),
 	SB("lazytime", MS_LAZYTIME),
 	IGNORED("loud"),
 	SB("mand", MS_MANDLOCK),
