@@ -34,6 +34,7 @@ void container_close(struct container *c)
 	closep(&c->dirfd);
 	closep(&c->lockfd);
 	closep(&c->pidfd);
+	spec_free(c->spec);
 	arena_free(c->arena);
 }
 
@@ -43,6 +44,8 @@ static int take_lock(struct container *c, enum lock_mode mode, struct err *e)
 	struct stat locked, named;
 
 	c->lockfd = openat(c->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (c->lockfd < 0 && errno == ENOENT)
+		return err_set(e, ENOENT, "container \"%s\" does not exist", c->id);
 	if (c->lockfd < 0)
 		return err_errno(e, errno, "open %s/lock", c->dir);
 	while (flock(c->lockfd, mode == OPEN_EXCLUSIVE ? LOCK_EX : LOCK_SH) < 0)
@@ -53,6 +56,18 @@ static int take_lock(struct container *c, enum lock_mode mode, struct err *e)
 	    locked.st_ino != named.st_ino)
 		return err_set(e, ENOENT, "container \"%s\" does not exist", c->id);
 	return 0;
+}
+
+void container_unlock(struct container *c)
+{
+	closep(&c->lockfd);
+	c->lockfd = -EBADF;
+}
+
+/* A directory that was removed takes no new lock file, even if another has its name by now. */
+int container_relock(struct container *c, struct err *e)
+{
+	return take_lock(c, OPEN_EXCLUSIVE, e);
 }
 
 int container_open(const struct globals *g, const char *id, enum lock_mode lock,
@@ -156,15 +171,18 @@ int container_forget(struct container *c, struct err *e)
 	return 0;
 }
 
-int container_spec(const struct container *c, struct spec **ret, struct err *e)
+int container_spec(struct container *c, struct spec **ret, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int r = file_read(c->dirfd, "config.json", CONFIG_MAX, &text, &len, e);
+	int r = c->spec ? 0 : file_read(c->dirfd, "config.json", CONFIG_MAX, &text, &len, e);
 
-	if (r == 0)
-		r = spec_parse("config.json", c->bundle ? c->bundle : "/", text, len, ret, e);
-	return r < 0 ? err_wrap(e, "%s", c->dir) : 0;
+	if (r == 0 && !c->spec)
+		r = spec_parse("config.json", c->bundle ? c->bundle : "/", text, len, &c->spec, e);
+	if (r < 0)
+		return err_wrap(e, "%s", c->dir);
+	*ret = c->spec;
+	return 0;
 }
 
 static int compare_names(const void *a, const void *b)

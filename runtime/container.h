@@ -36,7 +36,8 @@ struct container {
 	bool systemd;
 	bool ready; /* set-up finished (create returned): not "creating" any more */
 	struct spec_map annotations;
-	int pidfd; /* of a verified living init, else -EBADF */
+	int pidfd;	   /* of a verified living init, else -EBADF */
+	struct spec *spec; /* by container_spec() */
 };
 void container_close(struct container *c); /* accepts NULL; releases the lock, frees */
 static inline void container_closep(struct container **c)
@@ -54,12 +55,15 @@ int container_open(const struct globals *g, const char *id, enum lock_mode lock,
     struct container **ret, struct err *e);
 /* Reserves ID: makes the directory; -EEXIST names the ID. Holds OPEN_EXCLUSIVE. */
 int container_new(const struct globals *g, const char *id, struct container **ret, struct err *e);
+/* Lets go of the lock, and takes it again: -ENOENT, if somebody deleted the container meanwhile. */
+void container_unlock(struct container *c);
+int container_relock(struct container *c, struct err *e);
 /* Writes state.json. */
 int container_save(const struct container *c, struct err *e);
 /* Removes the state directory. */
 int container_forget(struct container *c, struct err *e);
-/* The configuration as it was at create. */
-int container_spec(const struct container *c, struct spec **ret, struct err *e);
+/* The configuration as it was at create; belongs to c. */
+int container_spec(struct container *c, struct spec **ret, struct err *e);
 
 /* From kernel facts: pid alive with the same start time and not a zombie; start.sock still
  * listening (created); cgroup frozen (paused). Opens c->pidfd. */

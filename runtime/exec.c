@@ -56,7 +56,6 @@ static void exec_free(struct exec *x)
 	closep(&x->pidfd);
 	cgroup_close(&x->cg);
 	ns_set_close(&x->ns);
-	spec_free(x->spec);
 	container_close(x->c);
 }
 

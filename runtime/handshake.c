@@ -15,7 +15,6 @@ static const char *const step_names[] = {
 	[HS_GO] = "go",
 	[HS_MOUNTED] = "mounted",
 	[HS_SECCOMP] = "seccomp",
-	[HS_HOOKS_DONE] = "hooks-done",
 	[HS_CONSOLE] = "console",
 	[HS_READY] = "ready",
 	[HS_KEEP] = "keep",

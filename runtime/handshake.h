@@ -4,21 +4,22 @@
  *
  *      parent (bailey create)                      init (the child)
  *        │ clone3 ───────────────────────────────────▶│ waits
- *        │ state.json: pid                            │
  *        │ user mappings, network devices             │
  *        │── HS_GO ──────────────────────────────────▶│ namespaces, rootfs, mounts, devices
- *        │ meanwhile: cgroup limits, device program,  │
+ *        │ meanwhile: state.json: pid; config.json;   │
+ *        │ cgroup limits, device program,             │
  *        │ seccomp compiled                           │
- *        │◀────────────────────────────── HS_MOUNTED ─│ waits
+ *        │◀────────────────────────────── HS_MOUNTED ─│ only where the next line has work (pauses)
  *        │ rlimits, prestart and createRuntime hooks  │
- *        │── HS_SECCOMP (program) ───────────────────▶│
- *        │── HS_HOOKS_DONE ──────────────────────────▶│ createContainer hooks, terminal,
+ *        │── HS_SECCOMP (program, perhaps empty) ────▶│ createContainer hooks, terminal,
  * pivot_root, │                                            │ sysctls, masks, attributes, executable
  * found │◀────────────── HS_CONSOLE (pty master fd) ─│ only with a terminal and no console socket
  *        │◀──────────────────────────────── HS_READY ─│ waits
  *        │ state.json: ready; pid file                │
  *        │── HS_KEEP ────────────────────────────────▶│ outlives the parent from here on
  *      create ends                                    │ listens on start.sock
+ *
+ * `run` has no start.sock: it sends HS_START here instead of HS_KEEP, which it stands for.
  *
  *      bailey start                                   │
  *        │ connect start.sock, send START ───────────▶│ startContainer hooks, identity, seccomp
@@ -40,7 +41,6 @@ enum hs_step {
 	HS_GO,
 	HS_MOUNTED,
 	HS_SECCOMP,
-	HS_HOOKS_DONE,
 	HS_CONSOLE,
 	HS_READY,
 	HS_KEEP,
@@ -62,5 +62,5 @@ int hs_expect_either(int sock, const char *peer, enum hs_step a, enum hs_step b,
 /* HS_SECCOMP with its program (at most BPF_MAXINSNS instructions). An empty program: none. */
 int hs_send_seccomp(int sock, const struct seccomp_prog *p, struct err *e);
 int hs_recv_seccomp(int sock, struct seccomp_prog *ret, struct err *e);
-/* After HS_START on start.sock: end of file means that the payload was executed. */
+/* After HS_START: end of file means that the payload was executed. */
 int hs_wait_exec(int sock, struct err *e);

@@ -30,6 +30,7 @@ struct init {
 	int slave; /* terminal */
 	struct seccomp_prog seccomp;
 	struct payload payload;
+	enum hs_step last; /* HS_KEEP, or HS_START */
 };
 
 /* A frozen or traced init must not be readable by what shares its pid namespace. /proc/self's files
@@ -175,9 +176,8 @@ static int prepare(struct init *i, struct err *e)
 
 	if ((r = hs_expect(a->sock, "the runtime", HS_GO, NULL, e)) < 0 ||
 	    (r = enter_namespaces(i, e)) < 0 || (r = build_root(i, e)) < 0 ||
-	    (r = hs_send(a->sock, HS_MOUNTED, -EBADF, e)) < 0 ||
-	    (r = hs_recv_seccomp(a->sock, &i->seccomp, e)) < 0 ||
-	    (r = hs_expect(a->sock, "the runtime", HS_HOOKS_DONE, NULL, e)) < 0)
+	    (a->pauses && (r = hs_send(a->sock, HS_MOUNTED, -EBADF, e)) < 0) ||
+	    (r = hs_recv_seccomp(a->sock, &i->seccomp, e)) < 0)
 		return r;
 	if ((r = container_hooks(i, HOOK_CREATE_CONTAINER, ST_CREATING, e)) < 0 ||
 	    (r = open_terminal(i, e)) < 0 || (r = switch_root(i, e)) < 0 ||
@@ -194,11 +194,11 @@ static int prepare(struct init *i, struct err *e)
 	if ((r = payload_prepare(&i->payload, true, e)) < 0)
 		return r;
 	/* From here on only a blocking receive is left, which a dead parent ends too; and the
-	 * parent may end right after it has sent HS_KEEP. */
+	 * parent may end right after it has sent HS_KEEP or HS_START. */
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	if ((r = hs_send(a->sock, HS_READY, -EBADF, e)) < 0)
 		return r;
-	return hs_expect(a->sock, "the runtime", HS_KEEP, NULL, e);
+	return hs_expect_either(a->sock, "the runtime", HS_KEEP, HS_START, &i->last, NULL, e);
 }
 
 /* `state` connects too, only to see that init still listens, and hangs up without a word. Returns
@@ -254,8 +254,11 @@ _Noreturn void init_main(const struct init_args *a)
 		_exit(1);
 	}
 	log_mute();
-	close(a->sock);
-	conn = wait_for_start(a->start_sock);
+	conn = a->sock;
+	if (i.last == HS_KEEP) {
+		close(a->sock);
+		conn = wait_for_start(a->start_sock);
+	}
 	if (conn < 0)
 		_exit(1);
 	if (execute(&i, &e) < 0)

@@ -26,11 +26,13 @@ struct create_opts {
 	/* run only */
 	bool detach;
 	bool keep;
+	bool start; /* at once, without start.sock */
 };
 
-/* Makes the container and leaves its init waiting for start. Undoes everything on failure. The
- * container comes back locked (OPEN_EXCLUSIVE). ret_master: the terminal where the spec asks for
- * one and no console socket is given (run only), else NULL. */
+/* Makes the container and leaves its init waiting for start, or with o->start does what
+ * container_start does as well. Undoes everything on failure. The container comes back locked
+ * (OPEN_EXCLUSIVE). ret_master: the terminal where the spec asks for one and no console socket is
+ * given (run only), else NULL. */
 int container_create(const struct globals *g, const char *id, const struct create_opts *o,
     struct container **ret, int *ret_master, struct err *e);
 /* created -> running; runs the poststart hooks, whose failure ends the container. */
@@ -49,8 +51,9 @@ struct init_args {
 	struct mount_plan *plan;
 	struct device_set *devices;
 	bool sources_open;     /* plan's and devices' sources were opened by the parent */
+	bool pauses;	       /* once the root is built, for the host's part (HS_MOUNTED) */
 	int sock;	       /* handshake */
-	int start_sock;	       /* listening */
+	int start_sock;	       /* listening, or -EBADF: HS_START comes by sock */
 	int console_sock;      /* connected, or -EBADF */
 	int seccomp_agent;     /* connected, or -EBADF */
 	int procfd;	       /* the host's procfs root */

@@ -43,6 +43,7 @@ struct creation {
 	int sock; /* handshake, our side */
 	int child_sock;
 	bool sources_open;
+	bool pauses; /* init does, for limits and hooks, once its root is built */
 	pid_t pid;
 	int pidfd;
 };
@@ -66,7 +67,8 @@ static void creation_free(struct creation *k)
 	ns_set_close(&k->ns);
 	mount_plan_free(k->plan);
 	device_set_free(k->devices);
-	spec_free(k->spec);
+	if (!k->c) /* which owns it otherwise */
+		spec_free(k->spec);
 }
 
 /* ---- before anything is made: is this configuration one that can run here? ---- */
@@ -192,9 +194,11 @@ static int open_for_child(struct creation *k, struct err *e)
 	k->procfd = open_procfs(e);
 	if (k->procfd < 0)
 		return k->procfd;
-	k->start_sock = unix_listen(SOCK_SEQPACKET, k->c->dirfd, "start.sock", 0600);
-	if (k->start_sock < 0)
-		return err_errno(e, -k->start_sock, "listen on %s/start.sock", k->c->dir);
+	if (!k->o->start) {
+		k->start_sock = unix_listen(SOCK_SEQPACKET, k->c->dirfd, "start.sock", 0600);
+		if (k->start_sock < 0)
+			return err_errno(e, -k->start_sock, "listen on %s/start.sock", k->c->dir);
+	}
 	r = connect_to(k->o->console_socket, "--console-socket", SOCK_STREAM, &k->console_sock, e);
 	if (r < 0)
 		return r;
@@ -208,6 +212,8 @@ static int open_for_child(struct creation *k, struct err *e)
 			return r;
 		k->sources_open = true;
 	}
+	k->pauses = (k->sources_open && spec_has_userns(k->spec)) ||
+		    k->spec->hooks[HOOK_PRESTART].n || k->spec->hooks[HOOK_CREATE_RUNTIME].n;
 	r = hs_pair(sockets, e);
 	if (r < 0)
 		return r;
@@ -226,6 +232,7 @@ static int make_init(struct creation *k, struct err *e)
 		.plan = k->plan,
 		.devices = k->devices,
 		.sources_open = k->sources_open,
+		.pauses = k->pauses,
 		.sock = k->child_sock,
 		.start_sock = k->start_sock,
 		.console_sock = k->console_sock,
@@ -250,7 +257,8 @@ static int make_init(struct creation *k, struct err *e)
 	return 0;
 }
 
-/* From here on `delete --force` knows whom to kill. */
+/* From here on `delete --force` knows whom to kill. Until HS_KEEP init dies with the runtime, and
+ * it is in the cgroup that is written down, so it works while this is written. */
 static int record_init(struct creation *k, struct err *e)
 {
 	struct procstat st;
@@ -290,6 +298,15 @@ static int host_hooks(struct creation *k, struct err *e)
 	return r < 0 ? r : hooks_run(k->spec, HOOK_CREATE_RUNTIME, &state, e);
 }
 
+static int while_it_pauses(struct creation *k, struct err *e)
+{
+	int r = hs_expect(k->sock, "init", HS_MOUNTED, NULL, e);
+
+	if (r == 0 && k->sources_open && spec_has_userns(k->spec))
+		r = rlimits_apply(k->pid, &k->spec->process, e);
+	return r < 0 ? r : host_hooks(k, e);
+}
+
 static int limit_and_compile(struct creation *k, struct seccomp_prog *prog, struct err *e)
 {
 	int r = 0;
@@ -316,16 +333,10 @@ static int converse(struct creation *k, int *ret_master, struct err *e)
 	if ((r = move_net_devices(k, e)) < 0 || (r = hs_send(k->sock, HS_GO, -EBADF, e)) < 0)
 		return r;
 
-	if ((r = limit_and_compile(k, &prog, e)) < 0 ||
-	    (r = hs_expect(k->sock, "init", HS_MOUNTED, NULL, e)) < 0)
-		return r;
-
-	if ((spec_has_userns(s) && runtime_is_privileged() &&
-		(r = rlimits_apply(k->pid, &s->process, e)) < 0) ||
-	    (r = host_hooks(k, e)) < 0)
-		return r;
-	if ((r = hs_send_seccomp(k->sock, &prog, e)) < 0 ||
-	    (r = hs_send(k->sock, HS_HOOKS_DONE, -EBADF, e)) < 0)
+	if ((r = record_init(k, e)) < 0 || (r = keep_config(k, e)) < 0 ||
+	    (r = limit_and_compile(k, &prog, e)) < 0 ||
+	    (k->pauses && (r = while_it_pauses(k, e)) < 0) ||
+	    (r = hs_send_seccomp(k->sock, &prog, e)) < 0)
 		return r;
 
 	r = hs_expect_either(k->sock, "init", HS_READY, HS_CONSOLE, &got, ret_master, e);
@@ -333,6 +344,19 @@ static int converse(struct creation *k, int *ret_master, struct err *e)
 		return r;
 	foreground_copy_size(*ret_master);
 	return hs_expect(k->sock, "init", HS_READY, NULL, e);
+}
+
+/* Once the payload was executed. */
+static int start_hooks(struct container *c, struct err *e)
+{
+	struct spec_state state;
+	struct spec *s;
+	int r = container_spec(c, &s, e);
+
+	if (r < 0)
+		return r;
+	container_state(c, ST_RUNNING, &state);
+	return hooks_run(s, HOOK_POSTSTART, &state, e);
 }
 
 /* The pid file comes last: for engines it says that the container exists. */
@@ -344,19 +368,21 @@ static int let_go(struct creation *k, struct err *e)
 	if ((r = container_save(k->c, e)) < 0 ||
 	    (k->o->pid_file && (r = write_pid_file(k->o->pid_file, k->pid, e)) < 0))
 		return r;
-	return hs_send(k->sock, HS_KEEP, -EBADF, e);
+	if (!k->o->start)
+		return hs_send(k->sock, HS_KEEP, -EBADF, e);
+	r = hs_send(k->sock, HS_START, -EBADF, e);
+	return r < 0 ? r : hs_wait_exec(k->sock, e);
 }
 
 static int create_steps(struct creation *k, int *ret_master, struct err *e)
 {
 	int r;
 
-	if ((r = describe_container(k, e)) < 0 || (r = keep_config(k, e)) < 0 ||
-	    (r = make_cgroup(k, e)) < 0 || (r = open_for_child(k, e)) < 0 ||
-	    (r = make_init(k, e)) < 0 || (r = record_init(k, e)) < 0)
+	if ((r = describe_container(k, e)) < 0 || (r = make_cgroup(k, e)) < 0 ||
+	    (r = open_for_child(k, e)) < 0 || (r = make_init(k, e)) < 0 ||
+	    (r = converse(k, ret_master, e)) < 0 || (r = let_go(k, e)) < 0)
 		return r;
-	r = converse(k, ret_master, e);
-	return r < 0 ? r : let_go(k, e);
+	return k->o->start ? start_hooks(k->c, e) : 0;
 }
 
 /* The first error is the one to tell. What cannot be undone now is left for `delete --force`. */
@@ -390,6 +416,7 @@ int container_create(const struct globals *g, const char *id, const struct creat
 	if ((r = spec_check_id(id, e)) < 0 || (r = load_and_check(&k, ret_master != NULL, e)) < 0 ||
 	    (r = container_new(g, id, &k.c, e)) < 0)
 		return r;
+	k.c->spec = k.spec;
 	r = create_steps(&k, &master, e);
 	if (r < 0) {
 		closep(&master);
@@ -397,6 +424,7 @@ int container_create(const struct globals *g, const char *id, const struct creat
 		container_close(k.c);
 		return r;
 	}
+	k.c->pidfd = steal_fd(&k.pidfd);
 	*ret = k.c;
 	if (ret_master)
 		*ret_master = master;
@@ -418,18 +446,12 @@ static int say_start(const struct container *c, struct err *e)
 
 int container_start(struct container *c, struct err *e)
 {
-	_cleanup_spec_ struct spec *s = NULL;
-	struct spec_state state;
 	int r = say_start(c, e);
 
 	if (r < 0)
 		return r;
 	(void)unlinkat(c->dirfd, "start.sock", 0);
-	r = container_spec(c, &s, e);
-	if (r == 0) {
-		container_state(c, ST_RUNNING, &state);
-		r = hooks_run(s, HOOK_POSTSTART, &state, e);
-	}
+	r = start_hooks(c, e);
 	if (r < 0 && c->pidfd >= 0)
 		(void)sys_pidfd_send_signal(c->pidfd, SIGKILL);
 	return r;
@@ -465,13 +487,13 @@ static int end_processes(struct container *c, struct err *e)
 	return 0;
 }
 
-static void stop_hooks(const struct container *c)
+static void stop_hooks(struct container *c)
 {
-	_cleanup_spec_ struct spec *s = NULL;
 	struct spec_state state;
+	struct spec *s;
 	struct err e = ERR_INIT;
 
-	if (faccessat(c->dirfd, "config.json", F_OK, 0) < 0)
+	if (!c->spec && faccessat(c->dirfd, "config.json", F_OK, 0) < 0)
 		return;
 	container_state(c, ST_STOPPED, &state);
 	if (container_spec(c, &s, &e) < 0 || hooks_run(s, HOOK_POSTSTOP, &state, &e) < 0)

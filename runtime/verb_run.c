@@ -17,25 +17,21 @@ static const struct opt opts[] = {
 };
 
 /* The container's end is its deletion; while it runs, other verbs may take the lock. */
-static int stay(const struct globals *g, struct container **c, const struct create_opts *o,
-    int master, struct err *e)
+static int stay(struct container *c, const struct create_opts *o, int master, struct err *e)
 {
-	pid_t pid = (*c)->pid;
-	int pidfd = steal_fd(&(*c)->pidfd), status = 0, r;
-	const char *id = (*c)->id;
-	_cleanup_container_ struct container *ended = NULL;
 	struct err gone = ERR_INIT;
+	int status = 0, r;
 
-	closep(&(*c)->lockfd);
-	(*c)->lockfd = -EBADF;
-	r = foreground_wait(pid, pidfd, master, &status, e);
-	closep(&pidfd);
+	container_unlock(c);
+	r = foreground_wait(c->pid, c->pidfd, master, &status, e);
 	if (r < 0 || o->keep)
 		return r < 0 ? r : status;
-	r = container_open(g, id, OPEN_EXCLUSIVE, &ended, &gone);
-	if (r == 0 && container_destroy(ended, &gone) < 0)
-		log_warning("delete \"%s\": %s", id, gone.msg);
-	return status; /* -ENOENT: somebody else deleted it */
+	r = container_relock(c, &gone);
+	if (r == -ENOENT) /* somebody else deleted it */
+		return status;
+	if (r < 0 || container_destroy(c, &gone) < 0)
+		log_warning("delete \"%s\": %s", c->id, gone.msg);
+	return status;
 }
 
 static int run(const struct globals *g, void *opts_, int argc, char **argv, struct err *e)
@@ -44,23 +40,15 @@ static int run(const struct globals *g, void *opts_, int argc, char **argv, stru
 	_cleanup_close_ int master = -EBADF;
 	struct create_opts *o = opts_;
 	bool foreground = !o->detach && !o->console_socket;
-	enum status st;
 	int r;
 
 	if (!o->detach)
 		foreground_prepare();
+	o->start = true;
 	r = container_create(g, argv[0], o, &c, foreground ? &master : NULL, e);
 	if (r < 0)
 		return r;
-	if ((r = container_status(c, &st, e)) < 0 || (r = status_check(c, EV_START, st, e)) < 0 ||
-	    (r = container_start(c, e)) < 0) {
-		struct err second = ERR_INIT;
-
-		if (container_destroy(c, &second) < 0)
-			log_warning("delete \"%s\": %s", c->id, second.msg);
-		return r;
-	}
-	return o->detach ? 0 : stay(g, &c, o, master, e);
+	return o->detach ? 0 : stay(c, o, master, e);
 }
 
 const struct verb verb_run = {
