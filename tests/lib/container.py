@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from . import kernel
+from . import clock, kernel
 
 
 class Result:
@@ -57,7 +57,7 @@ class Runtime:
                 stdout=out, stderr=err, **self._popen_args(kw))
             try:
                 p.communicate(input.encode() if isinstance(input, str) else input,
-                              timeout or self.timeout)
+                              clock.limit(timeout or self.timeout))
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()
@@ -156,7 +156,7 @@ class Container:
         return must(self.exec("/probe", *map(str, args), opts=opts, **kw)).json()
 
     def wait_status(self, want, timeout=10):
-        end = time.monotonic() + timeout
+        end = time.monotonic() + clock.limit(timeout)
         while True:
             got = self.status()
             if got == want:
@@ -191,7 +191,7 @@ def kill_pid(pid, sig=signal.SIGKILL):
 
 def wait_gone(pid, timeout=10):
     """Until the process is dead (a zombie counts)."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + clock.limit(timeout)
     while kernel.process_state(pid) not in (None, "Z", "X"):
         if time.monotonic() > end:
             raise AssertionError(f"process {pid} still lives")
@@ -199,7 +199,7 @@ def wait_gone(pid, timeout=10):
 
 
 def wait_for(what, condition, timeout=10):
-    end = time.monotonic() + timeout
+    end = time.monotonic() + clock.limit(timeout)
     while True:
         v = condition()
         if v:

@@ -3,7 +3,7 @@ a subreaper; cgroups, mounts and state carry the test's own names."""
 import os
 import time
 
-from . import kernel
+from . import clock, kernel
 
 
 def descendants(pid):
@@ -43,7 +43,7 @@ def _describe(pid):
 
 def processes(grace=2.0):
     """Descendants that are still alive after the grace time."""
-    end = time.monotonic() + grace
+    end = time.monotonic() + clock.limit(grace)
     while True:
         reap()
         alive = [p for p in descendants(os.getpid())

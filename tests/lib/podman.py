@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 
+from . import clock
 from .bundle import make_rootfs
 from .container import Result, open_scratch, slurp
 
@@ -74,7 +75,7 @@ class Podman:
                 argv, env=self.environ(), stdout=out, stderr=err,
                 stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL)
             try:
-                p.communicate(None if input is None else input.encode(), timeout)
+                p.communicate(None if input is None else input.encode(), clock.limit(timeout))
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()

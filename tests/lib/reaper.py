@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from . import kernel
+from . import clock, kernel
 
 _own = set()
 _spawning = 0
@@ -55,7 +55,7 @@ def install():
 
 def wait(pid, timeout=10):
     """Exit code of an adopted process: the code, or minus the signal."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + clock.limit(timeout)
     while pid not in reaped:
         collect()
         if time.monotonic() > end:

@@ -8,6 +8,8 @@ import struct
 import termios
 import time
 
+from . import clock
+
 
 def set_size(fd, columns, rows):
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -36,7 +38,7 @@ class Master:
     def read_until(self, text, timeout=10):
         """All that was seen up to and with text; fails on time-out or end."""
         text = text.encode() if isinstance(text, str) else text
-        end = time.monotonic() + timeout
+        end = time.monotonic() + clock.limit(timeout)
         while text not in self.seen:
             data = self._read(end - time.monotonic())
             if not data:
@@ -47,7 +49,7 @@ class Master:
         return (head + text).decode(errors="replace")
 
     def read_all(self, timeout=10):
-        end = time.monotonic() + timeout
+        end = time.monotonic() + clock.limit(timeout)
         while True:
             data = self._read(end - time.monotonic())
             if data is None:
@@ -99,10 +101,10 @@ class ConsoleSocket:
 
     def receive(self, timeout=10):
         """Master, or raises."""
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(clock.limit(timeout))
         conn, _ = self.sock.accept()
         with conn:
-            conn.settimeout(timeout)
+            conn.settimeout(clock.limit(timeout))
             name, fds = receive_fds(conn)
         if len(fds) != 1:
             raise AssertionError(f"console socket got {len(fds)} descriptors with {name!r}")
