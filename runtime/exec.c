@@ -120,6 +120,7 @@ static int exec_child(struct exec *x, struct err *e)
 	struct payload payload = {
 		.process = &x->process,
 		.procfd = x->procfd,
+		.report = x->sock,
 		.preserve_fds = x->o->keep_fds,
 		.listen_fds = x->o->listen_fds,
 		.seccomp = &prog,

@@ -37,7 +37,10 @@ static void exec_hook(const struct spec_hook *h, int in, int out)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+	/* Closed before execve looks for the hook: inside a container its name may be a link
+	 * through a descriptor of ours; and what --preserve-fds hands on is for the payload alone.
+	 */
+	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || close_range(3, ~0u, 0) < 0)
 		_exit(127);
 	execve(h->path, h->args.n ? h->args.v : no_args, h->env.n ? h->env.v : no_env);
 	dprintf(2, "execve %s: %s", h->path, strerror(errno));

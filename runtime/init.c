@@ -217,7 +217,7 @@ static int wait_for_start(int listening)
 	}
 }
 
-static int execute(struct init *i, struct err *e)
+static int execute(struct init *i, int conn, struct err *e)
 {
 	_cleanup_free_ char *state_json = NULL;
 	struct spec_state state;
@@ -232,6 +232,7 @@ static int execute(struct init *i, struct err *e)
 			return -e->code;
 		i->payload.state_json = state_json;
 	}
+	i->payload.report = conn;
 	return payload_execute(&i->payload, e);
 }
 
@@ -261,7 +262,7 @@ _Noreturn void init_main(const struct init_args *a)
 	}
 	if (conn < 0)
 		_exit(1);
-	if (execute(&i, &e) < 0)
+	if (execute(&i, conn, &e) < 0)
 		hs_send_error(conn, &e);
 	_exit(e.exit ? e.exit : 1);
 }

@@ -1,7 +1,6 @@
 #include "runtime/process.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,6 +274,35 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Closes those from first to before end. */
+static int close_gap(unsigned first, unsigned end)
+{
+	return first < end ? close_range(first, end - 1, 0) : 0;
+}
+
+/*
+ * Closed now, and not by execve(2): until that has found its files, a name such as
+ * /proc/self/fd/7/../../../bin/sh would lead through a descriptor of ours to the host, and whoever
+ * made the image can write it into a symbolic link or a script's first line. Two sockets stay: the
+ * one that tells of execve's failure and the seccomp agent's; nothing can be found through them.
+ */
+static int close_descriptors(const struct payload *p, struct err *e)
+{
+	const unsigned first = 3 + p->preserve_fds, report = (unsigned)p->report;
+	const unsigned agent = p->seccomp_agent < 0 ? report : (unsigned)p->seccomp_agent;
+	const unsigned low = report < agent ? report : agent;
+	const unsigned high = report < agent ? agent : report;
+	int r;
+
+	for (unsigned fd = 3; fd < first; fd++)
+		if ((r = fd_cloexec((int)fd, false)) < 0)
+			return err_errno(e, -r, "--preserve-fds: descriptor %u", fd);
+	if (close_gap(first, low) < 0 || close_gap(low + 1, high) < 0 ||
+	    close_range(high + 1, ~0u, 0) < 0)
+		return err_errno(e, errno, "close_range");
+	return 0;
+}
+
 static int load_seccomp(const struct payload *p, struct err *e)
 {
 	if (!p->seccomp || !p->seccomp->n)
@@ -289,13 +317,7 @@ int payload_execute(struct payload *p, struct err *e)
 
 	own_stdio(ps->user.uid);
 	reset_signals();
-	if (close_range(3 + p->preserve_fds, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
-		return err_errno(e, errno, "close_range");
-	for (unsigned fd = 3; fd < 3 + p->preserve_fds; fd++)
-		if ((r = fd_cloexec((int)fd, false)) < 0)
-			return err_errno(e, -r, "--preserve-fds: descriptor %u", fd);
-	r = lsm_apply_exec(p->procfd, ps, e);
-	if (r < 0)
+	if ((r = lsm_apply_exec(p->procfd, ps, e)) < 0 || (r = close_descriptors(p, e)) < 0)
 		return r;
 	if (ps->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(e, errno, "set no_new_privs");

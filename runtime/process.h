@@ -12,6 +12,7 @@ struct payload {
 	char *exe;  /* path inside the container, found by payload_prepare */
 	char **env; /* with HOME and LISTEN_* added */
 	int procfd;
+	int report; /* the socket on which execve's failure is told */
 	unsigned preserve_fds;
 	unsigned listen_fds; /* of them, by socket activation */
 	const struct seccomp_prog *seccomp;
@@ -31,5 +32,6 @@ char *seccomp_agent_state(
  */
 int payload_prepare(struct payload *p, bool make_cwd, struct err *e);
 /* Gives up what the payload shall not have, in the one order that works, and executes it. Returns
- * only on failure, with exit 127 or 126 where it was execve that failed. */
+ * only on failure, with exit 127 or 126 where it was execve that failed; every descriptor but
+ * report, seccomp_agent and what the payload gets may be closed then. */
 int payload_execute(struct payload *p, struct err *e);
