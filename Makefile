@@ -121,6 +121,27 @@ check: tests replay-build ## every test: lint, fuzz corpus, unit, integration, a
 check-fast: tests ## the daily loop: unit, integration and attack tests on this machine
 	@tools/check $(B) tests-fast
 
+.PHONY: check-full
+check-full: tests ## every runtime test on a full host: a virtual machine (HOST=native: this machine)
+ifeq ($(HOST),native)
+	tests/run --build $(B) --full
+else
+	tests/testbed/run --build $(B) --tests
+endif
+
+.PHONY: testbed-image
+testbed-image: ## make the test host's image from Debian packages (once; docs/testbed.md)
+	tests/testbed/image
+
+.PHONY: testbed-run
+testbed-run: export CMD := $(value CMD)
+testbed-run: all ## run CMD='…' as root in the test host, with its exit status
+	@tests/testbed/run --build $(B) --command "$$CMD"
+
+.PHONY: testbed-shell
+testbed-shell: all ## a root shell in the test host
+	tests/testbed/run --build $(B) --shell
+
 .PHONY: asan
 asan: ## the fast tests under AddressSanitizer and UBSan
 	$(MAKE) SAN=1 tests replay-build
