@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
-#include "runtime/state_file.h"
 
 #define CONFIG_MAX JSON_MAX_SIZE
 
@@ -86,7 +85,7 @@ int container_open(const struct globals *g, const char *id, enum lock_mode lock,
 		return err_errno(e, errno, "open %s", c->dir);
 	if (lock != OPEN_UNLOCKED && (r = take_lock(c, lock, e)) < 0)
 		return r;
-	r = state_file_load(c, e);
+	r = container_load_state(c, e);
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(c);

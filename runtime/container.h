@@ -58,6 +58,10 @@ int container_new(const struct globals *g, const char *id, struct container **re
 /* Lets go of the lock, and takes it again: -ENOENT, if somebody deleted the container meanwhile. */
 void container_unlock(struct container *c);
 int container_relock(struct container *c, struct err *e);
+/* Reads state.json into c; container_open has done so. A missing file leaves c as it is: the
+ * creator died at once, nothing was made yet. A file of another shape is an error that names the
+ * field: guessing would forget what is still there. (Both in state_file.c, by one table.) */
+int container_load_state(struct container *c, struct err *e);
 /* Writes state.json. */
 int container_save(const struct container *c, struct err *e);
 /* Removes the state directory. */

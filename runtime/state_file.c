@@ -1,4 +1,5 @@
-#include "runtime/state_file.h"
+/* ROOT/ID/state.json: one table of what it holds, for writing and reading. */
+#include "runtime/container.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -99,7 +100,7 @@ static int load_document(struct container *c, const struct json *doc, struct err
 	return 0;
 }
 
-int state_file_load(struct container *c, struct err *e)
+int container_load_state(struct container *c, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	const struct json *doc;

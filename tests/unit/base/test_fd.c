@@ -78,6 +78,7 @@ TEST(sockets_below_long_paths)
 	_cleanup_close_ int dirfd = -1, l = -1, c1 = -1, c2 = -1;
 	struct stat st;
 
+	CHECK(top >= 0);
 	deep = xasprintf("%s/%0*d", dir, 200, 7);
 	path = xasprintf("%s/s.sock", deep);
 	CHECK_INT(mkdir(deep, 0700), 0);

@@ -256,6 +256,8 @@ TEST(features_are_true)
 		_cleanup_free_ char *c =
 		    xasprintf(PROC(",\"capabilities\":{\"bounding\":[\"%s\"]}"), it->s);
 		_cleanup_spec_ struct spec *s = must_load(c);
+
+		CHECK(s != NULL);
 	}
 	json_foreach (it, json_get(json_get(l, "seccomp"), "archs")) {
 		_cleanup_free_ char *c =
@@ -263,6 +265,8 @@ TEST(features_are_true)
 				    "\"SCMP_ACT_ALLOW\",\"architectures\":[\"%s\"]}"),
 			it->s);
 		_cleanup_spec_ struct spec *s = must_load(c);
+
+		CHECK(s != NULL);
 	}
 	json_foreach (it, json_get(json_get(l, "memoryPolicy"), "modes")) {
 		bool none = streq(it->s, "MPOL_DEFAULT") || streq(it->s, "MPOL_LOCAL");
