@@ -8,7 +8,6 @@ import termios
 
 from lib import kernel
 from lib.container import must, wait_for
-from lib.host import SINGLE_UID
 from lib.terminal import open_pty
 from lib.testing import bailey_only, cases, timeout
 
@@ -105,16 +104,18 @@ def test_lurking_in_the_container(t, userns, caps):
     u.check()
 
 
-def test_init_cannot_be_looked_into_before_the_payload(t):
-    """A neighbour with the same uid in a shared pid namespace: not dumpable."""
+def test_waiting_init_is_not_dumpable(t):
+    """Whoever owns its user namespace may not look into it: its /proc files are the host root's."""
     t.need(t.is_bailey, "peers differ")
     c = t.container("/probe", "sleep")
+    c.config.userns()
+    c.bundle.chown(100000, 100000)
     must(c.create())
-    pid = c.pid()
-    user = {"user": SINGLE_UID, "group": SINGLE_UID, "extra_groups": []}
+    t.eq(os.stat(f"/proc/{c.pid()}/mem").st_uid, 0, "owner of /proc/PID/mem")
+    user = {"user": 100000, "group": 100000, "extra_groups": []}
     for what in ("mem", "exe", "fd", "cwd", "root"):
-        r = subprocess.run(["ls", "-L", f"/proc/{pid}/{what}/"], capture_output=True, check=False,
-                           **user)
+        r = subprocess.run(["ls", "-L", f"/proc/{c.pid()}/{what}/"], capture_output=True,
+                           check=False, **user)
         t.ne(r.returncode, 0, what)
 
 
