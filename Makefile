@@ -162,18 +162,14 @@ bench: all ## measure against the peers and the kernel's floor (root; ROUNDS=100
 	bench/run --build $(B) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: man
-man: $(B)/man/bailey.8 ## the manual pages, from the same tables as the help texts
-$(B)/man/bailey.8: $(B)/bailey
-	@mkdir -p $(@D)
-	$(Q)$< help --man > $@
-	$(Q)set -e; for v in $$($< help --words | grep -v '^-'); do \
-	    $< help --man $$v > $(@D)/bailey-$$v.8; done
+man: $(B)/bailey ## write docs/man anew, from the same tables as the help texts
+	tools/man $(B)/bailey docs/man
 
 .PHONY: install
-install: all man ## into DESTDIR/PREFIX (/usr/local): program, manual pages, completion
+install: all ## into DESTDIR/PREFIX (/usr/local): program, manual pages, completion
 	install -D -m 0755 $(B)/bailey $(DESTDIR)$(PREFIX)/bin/bailey
 	install -d $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 0644 $(B)/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 0644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -D -m 0644 tools/completion.bash \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
 
