@@ -105,19 +105,20 @@ int hs_expect(int sock, const char *peer, enum hs_step step, int *ret_fd, struct
 
 int hs_send_seccomp(int sock, const struct seccomp_prog *p, struct err *e)
 {
+	const size_t head = offsetof(struct seccomp_message, insns);
 	_cleanup_free_ struct seccomp_message *m = NULL;
+	size_t bytes = p->n * sizeof(*p->insns);
 	int r;
 
 	if (p->n > BPF_MAXINSNS)
 		return err_set(e, E2BIG, ".linux.seccomp: %zu instructions, the kernel takes %d",
 		    p->n, BPF_MAXINSNS);
-	m = xmalloc(sizeof(*m));
+	m = xmalloc(head + bytes);
 	m->step = HS_SECCOMP;
 	m->flags = p->flags;
-	if (p->n)
-		memcpy(m->insns, p->insns, p->n * sizeof(*p->insns));
-	r = sock_send_fds(
-	    sock, m, offsetof(struct seccomp_message, insns) + p->n * sizeof(*p->insns), NULL, 0);
+	if (bytes)
+		memcpy(m->insns, p->insns, bytes);
+	r = sock_send_fds(sock, m, head + bytes, NULL, 0);
 	return r < 0 ? err_errno(e, -r, "handshake: send the seccomp program") : 0;
 }
 

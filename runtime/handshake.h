@@ -4,7 +4,9 @@
  *
  *      parent (bailey create)                      init (the child)
  *        │ clone3 ───────────────────────────────────▶│ waits
- *        │ user mappings, network devices             │
+ *        │ oom_score_adj, user mappings, network      │
+ *        │ devices; nothing of that: HS_GO is there   │
+ *        │ before clone3                              │
  *        │── HS_GO ──────────────────────────────────▶│ namespaces, rootfs, mounts, devices
  *        │ meanwhile: state.json: pid; config.json;   │
  *        │ cgroup limits, device program,             │

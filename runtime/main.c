@@ -9,6 +9,7 @@
  *   5. the verb runs
  */
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -164,6 +165,10 @@ int main(int argc, char **argv)
 
 	if (argc < 1 || open_stdio() < 0)
 		return 1;
+	/* Most commands need less than this: the heap grows once, and never shrinks to grow again.
+	 */
+	mallopt(M_TOP_PAD, 256 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
 	/* A caller that ignores its children's ends must not make ours unwaitable. */
 	signal(SIGCHLD, SIG_DFL);
 	parsed = parse(&call, argc, argv, &e);

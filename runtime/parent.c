@@ -43,7 +43,8 @@ struct creation {
 	int sock; /* handshake, our side */
 	int child_sock;
 	bool sources_open;
-	bool pauses; /* init does, for limits and hooks, once its root is built */
+	bool prepares; /* the parent has work for init before HS_GO */
+	bool pauses;   /* init does, for limits and hooks, once its root is built */
 	pid_t pid;
 	int pidfd;
 };
@@ -177,6 +178,11 @@ static int make_cgroup(struct creation *k, struct err *e)
 
 /* ---- what the child inherits ---- */
 
+static bool makes_userns(const struct spec *s)
+{
+	return s->ns[NS_USER].has && !s->ns[NS_USER].path;
+}
+
 static int connect_to(const char *path, const char *what, int type, int *ret, struct err *e)
 {
 	int fd = path ? unix_connect(type, path) : -EBADF;
@@ -212,6 +218,8 @@ static int open_for_child(struct creation *k, struct err *e)
 			return r;
 		k->sources_open = true;
 	}
+	k->prepares =
+	    k->spec->process.oom_score_adj.set || k->spec->net_devices.n || makes_userns(k->spec);
 	k->pauses = (k->sources_open && spec_has_userns(k->spec)) ||
 		    k->spec->hooks[HOOK_PRESTART].n || k->spec->hooks[HOOK_CREATE_RUNTIME].n;
 	r = hs_pair(sockets, e);
@@ -222,6 +230,8 @@ static int open_for_child(struct creation *k, struct err *e)
 	return 0;
 }
 
+/* Where nothing comes before it, HS_GO is sent before there is an init: it then need not be woken,
+ * which the kernel would do on our processor, to run when we wait, not at once on another. */
 static int make_init(struct creation *k, struct err *e)
 {
 	struct init_args a = {
@@ -242,8 +252,10 @@ static int make_init(struct creation *k, struct err *e)
 		.preserve_fds = k->o->keep_fds,
 		.listen_fds = k->o->listen_fds,
 	};
-	int r = spawn(&k->ns, k->cg.dirfd, &k->pid, &k->pidfd, &a.joined, e);
+	int r = k->prepares ? 0 : hs_send(k->sock, HS_GO, -EBADF, e);
 
+	if (r == 0)
+		r = spawn(&k->ns, k->cg.dirfd, &k->pid, &k->pidfd, &a.joined, e);
 	if (r < 0)
 		return r;
 	if (r == 0) {
@@ -318,23 +330,26 @@ static int limit_and_compile(struct creation *k, struct seccomp_prog *prog, stru
 	return r;
 }
 
+static int prepare_init(struct creation *k, struct err *e)
+{
+	const struct spec *s = k->spec;
+	int r = oom_score_apply(k->procfd, k->pid, &s->process, e);
+
+	if (r == 0 && makes_userns(s))
+		r = userns_write_maps(k->pid, &s->uid_mappings, &s->gid_mappings, e);
+	if (r == 0)
+		r = move_net_devices(k, e);
+	return r < 0 ? r : hs_send(k->sock, HS_GO, -EBADF, e);
+}
+
 static int converse(struct creation *k, int *ret_master, struct err *e)
 {
 	_cleanup_seccomp_ struct seccomp_prog prog = { 0 };
-	const struct spec *s = k->spec;
 	enum hs_step got;
 	int r;
 
-	if ((r = oom_score_apply(k->procfd, k->pid, &s->process, e)) < 0)
-		return r;
-	if (s->ns[NS_USER].has && !s->ns[NS_USER].path &&
-	    (r = userns_write_maps(k->pid, &s->uid_mappings, &s->gid_mappings, e)) < 0)
-		return r;
-	if ((r = move_net_devices(k, e)) < 0 || (r = hs_send(k->sock, HS_GO, -EBADF, e)) < 0)
-		return r;
-
-	if ((r = record_init(k, e)) < 0 || (r = keep_config(k, e)) < 0 ||
-	    (r = limit_and_compile(k, &prog, e)) < 0 ||
+	if ((k->prepares && (r = prepare_init(k, e)) < 0) || (r = record_init(k, e)) < 0 ||
+	    (r = keep_config(k, e)) < 0 || (r = limit_and_compile(k, &prog, e)) < 0 ||
 	    (k->pauses && (r = while_it_pauses(k, e)) < 0) ||
 	    (r = hs_send_seccomp(k->sock, &prog, e)) < 0)
 		return r;

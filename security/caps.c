@@ -52,13 +52,12 @@ static char *cap_names(uint64_t set)
 	return strbuf_steal(&b);
 }
 
-static uint64_t bounding_now(void)
+/* Those of set that the bounding set holds. */
+static uint64_t bounding_of(uint64_t set)
 {
-	uint64_t set = 0;
-
-	for (int cap = 0; cap < cap_max_bits(); cap++)
-		if (cap_get_bound(cap) == 1)
-			set |= bit(cap);
+	for (int cap = 0; cap < 64; cap++)
+		if (set & bit(cap) && cap_get_bound(cap) != 1)
+			set &= ~bit(cap);
 	return set;
 }
 
@@ -101,7 +100,7 @@ int caps_check(const struct spec_caps *c, bool own_userns, struct err *e)
 	if (permitted_now(&permitted, e) < 0)
 		return -e->code;
 
-	lacking = own_userns ? 0 : wanted & ~(permitted & bounding_now());
+	lacking = own_userns ? 0 : wanted & ~(permitted & bounding_of(wanted));
 	if (lacking) {
 		_cleanup_free_ char *names = cap_names(lacking);
 
@@ -124,11 +123,11 @@ int caps_check(const struct spec_caps *c, bool own_userns, struct err *e)
 int caps_drop_bounding(const struct spec_caps *c, struct err *e)
 {
 	uint64_t keep = c->has ? c->bounding : 0;
-	uint64_t drop = bounding_now() & ~keep;
 	char buf[24];
 
+	/* Refused also for what is not in the set, to who may not drop. */
 	for (int cap = 0; cap < cap_max_bits(); cap++) {
-		if (!(drop & bit(cap)) || cap_drop_bound(cap) == 0)
+		if (keep & bit(cap) || cap_drop_bound(cap) == 0 || !bounding_of(bit(cap)))
 			continue;
 		if (errno == EPERM)
 			return err_set(e, EPERM,
@@ -157,7 +156,8 @@ static int ambient_fill(uint64_t set, struct err *e)
 {
 	char buf[24];
 
-	if (cap_reset_ambient() < 0)
+	/* cap_reset_ambient() asks for each capability first. */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return err_errno(e, errno, ".process.capabilities.ambient: clear");
 	for (int cap = 0; cap < cap_max_bits(); cap++)
 		if ((set & bit(cap)) && cap_set_ambient(cap, CAP_SET) < 0)
