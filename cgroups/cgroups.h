@@ -20,6 +20,7 @@ enum cgroup_manager { CGROUP_CGROUPFS, CGROUP_SYSTEMD, CGROUP_DISABLED };
 struct cgroup {
 	int dirfd;	 /* O_PATH|O_DIRECTORY usable for CLONE_INTO_CGROUP; -EBADF: none */
 	char *path;	 /* below the mount, starts with '/'; NULL: none */
+	uint64_t id;	 /* inode number: a directory made anew at the same path has another */
 	char *made_from; /* topmost directory that cgroup_create made, for removal; NULL: none */
 };
 #define CGROUP_INIT             \
@@ -53,6 +54,9 @@ int cgroup_open_root(struct err *e);
  * program; values that limit nothing (0, -1) do not count for anybody. */
 int cgroup_create(const char *path, const struct spec_resources *r, bool rootless,
     struct cgroup *ret, struct err *e);
+/* The topmost directory that making path would have to make, for a caller who must write down what
+ * it will leave before it is there; *ret is NULL where all exist. Caller frees. */
+int cgroup_first_missing(const char *path, char **ret, struct err *e);
 /* Opens an existing one: -ENOENT when it is gone. made_from stays NULL. */
 int cgroup_open(const char *path, struct cgroup *ret, struct err *e);
 /* Writes every limit that r sets (never others), then attaches the device program: r's rules in
@@ -63,8 +67,12 @@ int cgroup_open(const char *path, struct cgroup *ret, struct err *e);
 int cgroup_apply(
     const struct cgroup *c, const struct spec_resources *r, bool with_devices, struct err *e);
 /* Kills all (cgroup.kill), waits until unpopulated (bounded: 10 s), removes it with children, then
- * its empty ancestors up to and including made_from (NULL: none). An absent cgroup is fine. */
-int cgroup_destroy(const char *path, const char *made_from, struct err *e);
+ * its empty ancestors up to and including made_from (NULL: none). An absent cgroup is fine. One
+ * with another id than this is somebody else's and stays as it is; id 0: whichever is there. */
+int cgroup_destroy(const char *path, uint64_t id, const char *made_from, struct err *e);
+/* The same for one that may be somebody else's: nothing is killed. Waits timeout_ms at most until it
+ * is empty, and leaves it where it is not. */
+int cgroup_remove_empty(const char *path, const char *made_from, int timeout_ms, struct err *e);
 /* Signals every process, children's included. SIGKILL goes through cgroup.kill and so reaches
  * frozen sub-cgroups and forks under way; others by pidfd, each process checked to be in the cgroup
  * still after its pidfd was opened. An empty cgroup is fine. */

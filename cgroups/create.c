@@ -214,6 +214,7 @@ static int create_at(
 	_cleanup_close_ int fd = -EBADF;
 	bool nested = strchr(path + 1, '/'), made_leaf = false;
 	size_t made = 0;
+	struct stat st;
 	int r = -ENOENT;
 
 	if (!cg_plan_limits(p))
@@ -230,6 +231,8 @@ static int create_at(
 		r = check_domain(fd, path, e);
 	if (r == 0 && !made_leaf)
 		r = check_unused(fd, path, e);
+	if (r == 0 && fstat(fd, &st) < 0)
+		r = err_errno(e, errno, "stat cgroup %s", path);
 	if (r < 0) {
 		remove_made(root, path, made);
 		return r;
@@ -237,6 +240,7 @@ static int create_at(
 	*ret = (struct cgroup){
 		.dirfd = steal_fd(&fd),
 		.path = xstrdup(path),
+		.id = st.st_ino,
 		.made_from = made ? xasprintf("%.*s", (int)made, path) : NULL,
 	};
 	return 0;

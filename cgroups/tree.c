@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "base/fd.h"
@@ -266,6 +267,7 @@ int cgroup_choose_path(
 int cgroup_open(const char *path, struct cgroup *ret, struct err *e)
 {
 	_cleanup_close_ int root = -EBADF, fd = -EBADF;
+	struct stat st;
 	int r = cg_check_path(path, e);
 
 	if (r < 0)
@@ -276,7 +278,31 @@ int cgroup_open(const char *path, struct cgroup *ret, struct err *e)
 	fd = openat(root, path + 1, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(e, errno, "open cgroup %s", path);
-	*ret = (struct cgroup){ .dirfd = steal_fd(&fd), .path = xstrdup(path) };
+	if (fstat(fd, &st) < 0)
+		return err_errno(e, errno, "stat cgroup %s", path);
+	*ret = (struct cgroup){ .dirfd = steal_fd(&fd), .path = xstrdup(path), .id = st.st_ino };
+	return 0;
+}
+
+int cgroup_first_missing(const char *path, char **ret, struct err *e)
+{
+	_cleanup_close_ int root = -EBADF;
+	_cleanup_free_ char *p = xstrdup(path), *missing = NULL;
+	int r = cg_check_path(path, e);
+
+	if (r < 0)
+		return r;
+	root = cgroup_open_root(e);
+	if (root < 0)
+		return root;
+	while (*p && faccessat(root, p + 1, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno != ENOENT)
+			return err_errno(e, errno, "look for cgroup %s", p);
+		free(missing);
+		missing = xstrdup(p);
+		*strrchr(p, '/') = '\0';
+	}
+	*ret = steal_ptr(missing);
 	return 0;
 }
 

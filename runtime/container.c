@@ -38,7 +38,7 @@ void container_close(struct container *c)
 }
 
 /* The lock file goes away with the directory: who waited for it finds nothing when it gets it. */
-static int take_lock(struct container *c, enum lock_mode mode, struct err *e)
+static int take_lock(struct container *c, struct err *e)
 {
 	struct stat locked, named;
 
@@ -47,7 +47,7 @@ static int take_lock(struct container *c, enum lock_mode mode, struct err *e)
 		return err_set(e, ENOENT, "container \"%s\" does not exist", c->id);
 	if (c->lockfd < 0)
 		return err_errno(e, errno, "open %s/lock", c->dir);
-	while (flock(c->lockfd, mode == OPEN_EXCLUSIVE ? LOCK_EX : LOCK_SH) < 0)
+	while (flock(c->lockfd, LOCK_EX) < 0)
 		if (errno != EINTR)
 			return err_errno(e, errno, "lock %s/lock", c->dir);
 	if (fstat(c->lockfd, &locked) < 0 ||
@@ -66,7 +66,7 @@ void container_unlock(struct container *c)
 /* A directory that was removed takes no new lock file, even if another has its name by now. */
 int container_relock(struct container *c, struct err *e)
 {
-	return take_lock(c, OPEN_EXCLUSIVE, e);
+	return take_lock(c, e);
 }
 
 int container_open(const struct globals *g, const char *id, enum lock_mode lock,
@@ -83,7 +83,7 @@ int container_open(const struct globals *g, const char *id, enum lock_mode lock,
 		return err_set(e, ENOENT, "container \"%s\" does not exist", id);
 	if (c->dirfd < 0)
 		return err_errno(e, errno, "open %s", c->dir);
-	if (lock != OPEN_UNLOCKED && (r = take_lock(c, lock, e)) < 0)
+	if (lock == OPEN_EXCLUSIVE && (r = take_lock(c, e)) < 0)
 		return r;
 	r = container_load_state(c, e);
 	if (r < 0)
@@ -137,7 +137,7 @@ int container_new(const struct globals *g, const char *id, struct container **re
 		(void)rmdir(c->dir);
 		return -e->code;
 	}
-	r = take_lock(c, OPEN_EXCLUSIVE, e);
+	r = take_lock(c, e);
 	if (r < 0) {
 		(void)rmdir(c->dir);
 		return r;
@@ -220,15 +220,4 @@ void container_state(const struct container *c, enum status st, struct spec_stat
 		.pid = st == ST_STOPPED ? 0 : c->pid,
 		.annotations = &c->annotations,
 	};
-}
-
-int container_cgroup(const struct container *c, struct cgroup *ret, struct err *e)
-{
-	if (!c->cgroup_path)
-		return err_set(e, ENOENT,
-		    "container \"%s\" has no cgroup: it was created without one (rootless without "
-		    "a "
-		    "delegated cgroup, or --cgroup-manager=disabled)",
-		    c->id);
-	return cgroup_open(c->cgroup_path, ret, e);
 }

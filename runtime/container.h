@@ -31,8 +31,7 @@ struct container {
 	uint64_t start_time; /* of pid: field 22 of /proc/PID/stat, clock ticks since boot */
 	const char *bundle, *rootfs, *created, *owner;
 	const char *cgroup_path, *cgroup_made_from; /* NULL: none */
-	bool
-	    cgroup_owned; /* made for this container: what is in it is its own; else only planned */
+	uint64_t cgroup_id; /* its inode number; 0: the path is only planned */
 	bool systemd;
 	bool ready; /* set-up finished (create returned): not "creating" any more */
 	struct spec_map annotations;
@@ -48,7 +47,7 @@ static inline void container_closep(struct container **c)
 
 /* UNLOCKED for whoever only looks or signals: a hook may call `state` while create holds the lock.
  */
-enum lock_mode { OPEN_UNLOCKED, OPEN_SHARED, OPEN_EXCLUSIVE };
+enum lock_mode { OPEN_UNLOCKED, OPEN_EXCLUSIVE };
 
 /* Opens an existing container. "container \"x\" does not exist" (-ENOENT) where there is none. */
 int container_open(const struct globals *g, const char *id, enum lock_mode lock,
@@ -93,5 +92,17 @@ int status_check(const struct container *c, enum container_event ev, enum status
 int container_ids(const struct globals *g, char ***ret, struct err *e);
 /* struct spec_state of a container in a status, strings borrowed from c. */
 void container_state(const struct container *c, enum status st, struct spec_state *ret);
-/* The container's cgroup opened; -ENOENT with a message when it has none. */
+
+/* ---- its cgroup (container_cgroup.c) ---- */
+
+/* Opens it; -ENOENT with a message when it has none, or another directory has its path. */
 int container_cgroup(const struct container *c, struct cgroup *ret, struct err *e);
+/* Chooses the path and foresees what will be made, for container_save(). */
+int container_plan_cgroup(
+    const struct globals *g, struct container *c, const char *cgroups_path, struct err *e);
+/* Makes what was planned and writes down that it is this container's. *ret stays empty where there
+ * is none to be had (rootless) or none was planned. */
+int container_make_cgroup(const struct globals *g, struct container *c,
+    const struct spec_resources *res, struct cgroup *ret, struct err *e);
+/* Kills who is in it and removes it, with the parents that were made for it. */
+int container_remove_cgroup(const struct container *c, struct err *e);

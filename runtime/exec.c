@@ -175,7 +175,7 @@ static int open_cgroup(struct exec *x, struct err *e)
 		    e, ENOENT, "--cgroup \"%s\": the container has no cgroup", x->o->cgroup);
 	if (!x->c->cgroup_path)
 		return 0;
-	r = cgroup_open(x->c->cgroup_path, &x->cg, e);
+	r = container_cgroup(x->c, &x->cg, e);
 	if (r < 0)
 		return r;
 	if (!x->o->cgroup || !*x->o->cgroup) {

@@ -6,6 +6,7 @@
  * leaves nothing that container_destroy() does not find.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
@@ -28,6 +29,8 @@
 #include "runtime/procstat.h"
 #include "runtime/spawn.h"
 #include "security/security.h"
+
+#define END_TIMEOUT_MS 10000
 
 /* What one create holds until init is on its own. */
 struct creation {
@@ -135,15 +138,8 @@ static int describe_container(struct creation *k, struct err *e)
 			.key = arena_strdup(c->arena, k->spec->annotations.v[i].key),
 			.value = arena_strdup(c->arena, k->spec->annotations.v[i].value),
 		};
-	if (k->g->manager != CGROUP_DISABLED) {
-		_cleanup_free_ char *path = NULL;
-
-		r = cgroup_choose_path(k->spec->cgroups_path, c->id, k->g->is_rootless, &path, e);
-		if (r < 0)
-			return r;
-		c->cgroup_path = arena_strdup(c->arena, path);
-	}
-	return container_save(c, e);
+	r = container_plan_cgroup(k->g, c, k->spec->cgroups_path, e);
+	return r < 0 ? r : container_save(c, e);
 }
 
 /* The configuration as it is now is what exec, hooks and delete go by later. */
@@ -156,24 +152,6 @@ static int keep_config(struct creation *k, struct err *e)
 	json_gen_node(gen, k->spec->json);
 	text = json_gen_text(gen, &len);
 	return file_replace(k->c->dirfd, "config.json", text, len, 0600, true, e);
-}
-
-static int make_cgroup(struct creation *k, struct err *e)
-{
-	struct container *c = k->c;
-	const char *planned = c->cgroup_path;
-	int r;
-
-	if (!planned)
-		return 0;
-	r = cgroup_create(planned, &k->spec->resources, k->g->is_rootless, &k->cg, e);
-	if (r < 0)
-		return r;
-	c->cgroup_path = k->cg.path ? arena_strdup(c->arena, k->cg.path) : NULL;
-	c->cgroup_made_from = k->cg.made_from ? arena_strdup(c->arena, k->cg.made_from) : NULL;
-	c->cgroup_owned = c->cgroup_path != NULL;
-	/* Before a process can be in it: from here on whoever is there is the container's. */
-	return container_save(c, e);
 }
 
 /* ---- what the child inherits ---- */
@@ -393,7 +371,8 @@ static int create_steps(struct creation *k, int *ret_master, struct err *e)
 {
 	int r;
 
-	if ((r = describe_container(k, e)) < 0 || (r = make_cgroup(k, e)) < 0 ||
+	if ((r = describe_container(k, e)) < 0 ||
+	    (r = container_make_cgroup(k->g, k->c, &k->spec->resources, &k->cg, e)) < 0 ||
 	    (r = open_for_child(k, e)) < 0 || (r = make_init(k, e)) < 0 ||
 	    (r = converse(k, ret_master, e)) < 0 || (r = let_go(k, e)) < 0)
 		return r;
@@ -474,16 +453,22 @@ int container_start(struct container *c, struct err *e)
 
 /* ---- destroy ---- */
 
-/* A cgroup that was planned and perhaps made, but not yet handed out, holds nothing of ours: one
- * with processes in it is somebody else's. */
-static bool cgroup_is_empty(const struct container *c)
+/* SIGKILL works at once, unless the process waits for a device or a network file system. */
+static int wait_for_end(const struct container *c, struct err *e)
 {
-	_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
-	struct err gone = ERR_INIT;
-	bool populated = true;
+	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
+	int n;
 
-	return cgroup_open(c->cgroup_path, &cg, &gone) == 0 &&
-	       cgroup_populated(&cg, &populated, &gone) == 0 && !populated;
+	while ((n = poll(&p, 1, END_TIMEOUT_MS)) < 0 && errno == EINTR)
+		;
+	if (n < 0)
+		return err_errno(e, errno, "wait for the end of init (pid %d)", c->pid);
+	if (n == 0)
+		return err_set(e, EBUSY,
+		    "init (pid %d) survived SIGKILL for %d s: it may be in an uninterruptible "
+		    "system call",
+		    c->pid, END_TIMEOUT_MS / 1000);
+	return 0;
 }
 
 /* Init first, by a descriptor that cannot be another process; its cgroup then takes all that it
@@ -497,9 +482,8 @@ static int end_processes(struct container *c, struct err *e)
 		return r;
 	if (c->pidfd >= 0 && sys_pidfd_send_signal(c->pidfd, SIGKILL) < 0 && errno != ESRCH)
 		return err_errno(e, errno, "kill init (pid %d)", c->pid);
-	if (c->cgroup_path && (c->cgroup_owned || cgroup_is_empty(c)))
-		return cgroup_destroy(c->cgroup_path, c->cgroup_made_from, e);
-	return 0;
+	r = container_remove_cgroup(c, e);
+	return r < 0 || c->pidfd < 0 ? r : wait_for_end(c, e);
 }
 
 static void stop_hooks(struct container *c)

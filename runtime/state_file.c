@@ -25,7 +25,7 @@ static const struct field {
 	{ "owner", F_STRING, offsetof(struct container, owner), false },
 	{ "cgroupPath", F_STRING, offsetof(struct container, cgroup_path), true },
 	{ "cgroupMadeFrom", F_STRING, offsetof(struct container, cgroup_made_from), true },
-	{ "cgroupOwned", F_BOOL, offsetof(struct container, cgroup_owned), false },
+	{ "cgroupInode", F_UINT, offsetof(struct container, cgroup_id), false },
 	{ "systemd", F_BOOL, offsetof(struct container, systemd), false },
 	{ "ready", F_BOOL, offsetof(struct container, ready), false },
 };

@@ -1,14 +1,16 @@
 /*
  * Status is read off the kernel, never off a stored word:
  *
- *   creating  state.json is not marked ready, and who makes it still holds the lock, or init lives
+ *   creating  state.json is not marked ready, and init lives or who makes it holds the lock
  *   created   init lives and still listens on start.sock
  *   running   init lives and executed the payload: the socket is closed
  *   paused    running, and its cgroup is frozen
  *   stopped   no such process, a zombie, or another process with that number
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
@@ -45,6 +47,15 @@ static bool init_alive(struct container *c)
 	return true;
 }
 
+/* Who holds the lock itself is the only one who can be at work. */
+static bool maker_at_work(const struct container *c)
+{
+	_cleanup_close_ int fd =
+	    c->lockfd >= 0 ? -EBADF : openat(c->dirfd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
 static bool still_listening(const struct container *c)
 {
 	_cleanup_close_ int fd = unix_connect_at(SOCK_SEQPACKET, c->dirfd, "start.sock");
@@ -57,7 +68,7 @@ int container_status(struct container *c, enum status *ret, struct err *e)
 	bool frozen = false;
 
 	if (!init_alive(c)) {
-		*ret = ST_STOPPED;
+		*ret = !c->ready && maker_at_work(c) ? ST_CREATING : ST_STOPPED;
 		return 0;
 	}
 	if (!c->ready) {
@@ -69,7 +80,7 @@ int container_status(struct container *c, enum status *ret, struct err *e)
 		_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
 		struct err gone = ERR_INIT;
 
-		if (cgroup_open(c->cgroup_path, &cg, &gone) == 0 &&
+		if (container_cgroup(c, &cg, &gone) == 0 &&
 		    cgroup_is_frozen(&cg, &frozen, &gone) == 0 && frozen)
 			*ret = ST_PAUSED;
 	}

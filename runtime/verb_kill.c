@@ -74,7 +74,7 @@ static int signal_cgroup(const struct container *c, int sig, bool *any, struct e
 }
 
 /* Init has gone. Without a PID namespace of their own others may live on in the cgroup. */
-static int kill_stopped(const struct container *c, enum status st, int sig, bool all, struct err *e)
+static int kill_stopped(const struct container *c, int sig, bool all, struct err *e)
 {
 	struct err why = ERR_INIT;
 	bool any = false;
@@ -89,7 +89,7 @@ static int kill_stopped(const struct container *c, enum status st, int sig, bool
 	/* containerd sends `kill --all` after init's end and takes silence as success. */
 	if (any || all)
 		return 0;
-	return status_check(c, EV_KILL, st, e);
+	return status_check(c, EV_KILL, ST_STOPPED, e);
 }
 
 /* All that belong to a living container. */
@@ -123,7 +123,7 @@ static int run_kill(const struct globals *g, void *opts, int argc, char **argv, 
 	if (r < 0)
 		return r;
 	if (c->pidfd < 0)
-		return kill_stopped(c, st, sig, o->all, e);
+		return kill_stopped(c, sig, o->all, e);
 	r = status_check(c, EV_KILL, st, e);
 	if (r < 0)
 		return r;

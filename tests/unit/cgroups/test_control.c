@@ -20,7 +20,7 @@ static void drop(struct cgroup *c)
 {
 	struct err e = ERR_INIT;
 
-	CHECK_INT(cgroup_destroy(c->path, c->made_from, &e), 0);
+	CHECK_INT(cgroup_destroy(c->path, 0, c->made_from, &e), 0);
 	CHECK(!cgroup_exists(c->path));
 	cgroup_close(c);
 }
@@ -172,7 +172,7 @@ TEST(destroy_kills_and_removes_all)
 	a = sleeper(&top);
 	b = sleeper(&sub);
 	CHECK_INT(cgroup_freeze(&sub, true, &e), 0);
-	CHECK_INT(cgroup_destroy(top.path, top.made_from, &e), 0);
+	CHECK_INT(cgroup_destroy(top.path, 0, top.made_from, &e), 0);
 	CHECK_INT(reap(a), SIGKILL);
 	CHECK_INT(reap(b), SIGKILL);
 	CHECK(!cgroup_exists(unit_path("")));

@@ -113,7 +113,7 @@ static void drop(struct cgroup *c)
 {
 	struct err e = ERR_INIT;
 
-	CHECK_INT(cgroup_destroy(c->path, c->made_from, &e), 0);
+	CHECK_INT(cgroup_destroy(c->path, 0, c->made_from, &e), 0);
 	cgroup_close(c);
 }
 

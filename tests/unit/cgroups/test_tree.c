@@ -59,7 +59,7 @@ TEST(chosen_paths)
 		_exit(bad);
 	}
 	CHECK_INT(reap(pid), 1000);
-	CHECK_INT(cgroup_destroy(unit_path("/outer/own"), c.made_from, &e), 0);
+	CHECK_INT(cgroup_destroy(unit_path("/outer/own"), 0, c.made_from, &e), 0);
 	cgroup_close(&c);
 }
 
@@ -79,16 +79,69 @@ TEST(create_and_destroy)
 	/* an empty one that exists is taken, and is not ours to remove beyond itself */
 	CHECK_INT(create(unit_path("/x/a"), &again, &e), 0);
 	CHECK(!again.made_from);
-	CHECK_INT(cgroup_destroy(a.path, a.made_from, &e), 0);
+	CHECK_INT(cgroup_destroy(a.path, 0, a.made_from, &e), 0);
 	CHECK(!cgroup_exists(a.path));
 	CHECK(cgroup_exists(b.path)); /* made_from is in use: stays */
-	CHECK_INT(cgroup_destroy(b.path, unit_path(""), &e), 0);
+	CHECK_INT(cgroup_destroy(b.path, 0, unit_path(""), &e), 0);
 	CHECK(!cgroup_exists(unit_path("")));
-	CHECK_INT(cgroup_destroy(b.path, b.made_from, &e), 0); /* absent: fine */
+	CHECK_INT(cgroup_destroy(b.path, 0, b.made_from, &e), 0); /* absent: fine */
 	CHECK_INT(cgroup_open(b.path, &again, &e), -ENOENT);
 	cgroup_close(&a);
 	cgroup_close(&b);
 	cgroup_close(&again);
+}
+
+TEST(another_directory_of_that_path_stays)
+{
+	struct cgroup a = CGROUP_INIT, b = CGROUP_INIT;
+	struct err e;
+	pid_t pid;
+
+	if (!real_cgroup2())
+		return;
+	CHECK_INT(create(unit_path("/x"), &a, &e), 0);
+	CHECK_INT(cgroup_destroy(a.path, a.id, NULL, &e), 0);
+	CHECK(!cgroup_exists(a.path));
+	CHECK_INT(create(a.path, &b, &e), 0);
+	CHECK(a.id != b.id);
+	pid = sleeper(&b);
+	CHECK_INT(cgroup_destroy(a.path, a.id, a.made_from, &e), 0);
+	CHECK_INT(cgroup_remove_empty(a.path, a.made_from, 10, &e), 0);
+	CHECK(cgroup_exists(b.path));
+	CHECK_INT(kill(pid, 0), 0);
+	CHECK_INT(cgroup_destroy(b.path, b.id, unit_path(""), &e), 0);
+	CHECK_INT(reap(pid), SIGKILL);
+	CHECK(!cgroup_exists(unit_path("")));
+	cgroup_close(&a);
+	cgroup_close(&b);
+}
+
+/* What a killed create leaves: its plan, and perhaps the directories. */
+TEST(foreseen_and_removed)
+{
+	struct cgroup a = CGROUP_INIT;
+	char *missing = NULL;
+	struct err e;
+
+	if (!real_cgroup2())
+		return;
+	CHECK_INT(cgroup_first_missing(unit_path("/x/y"), &missing, &e), 0);
+	CHECK_STR(missing, unit_path(""));
+	CHECK_INT(create(unit_path("/x/y"), &a, &e), 0);
+	CHECK_STR(a.made_from, missing);
+	CHECK_INT(cgroup_remove_empty(a.path, missing, 0, &e), 0);
+	CHECK(!cgroup_exists(unit_path("")));
+	CHECK_INT(create(unit_path("/x"), &a, &e), 0);
+	free(steal_ptr(missing));
+	CHECK_INT(cgroup_first_missing(unit_path("/x"), &missing, &e), 0);
+	CHECK(!missing);
+	CHECK_INT(cgroup_first_missing(unit_path("/x/z"), &missing, &e), 0);
+	CHECK_STR(missing, unit_path("/x/z"));
+	CHECK_INT(cgroup_remove_empty(unit_path("/x/z"), unit_path(""), 0, &e), 0);
+	CHECK(cgroup_exists(unit_path("/x"))); /* made_from's others are in use */
+	CHECK_INT(cgroup_destroy(a.path, a.id, a.made_from, &e), 0);
+	free(missing);
+	cgroup_close(&a);
 }
 
 TEST(bad_paths_are_refused)
@@ -101,8 +154,8 @@ TEST(bad_paths_are_refused)
 
 		CHECK_INT(cgroup_create(bad[i], &nothing, true, &c, &e), -EINVAL);
 		CHECK_INT(cgroup_open(bad[i], &c, &e), -EINVAL);
-		CHECK_INT(cgroup_destroy(bad[i], NULL, &e), -EINVAL);
-		CHECK_INT(cgroup_destroy("/bailey-unit-none", bad[i], &e), -EINVAL);
+		CHECK_INT(cgroup_destroy(bad[i], 0, NULL, &e), -EINVAL);
+		CHECK_INT(cgroup_destroy("/bailey-unit-none", 0, bad[i], &e), -EINVAL);
 	}
 }
 
@@ -120,7 +173,7 @@ TEST(occupied_is_refused)
 	CHECK_HAS(e.msg, c.path);
 	CHECK_HAS(e.msg, "holds processes");
 	CHECK(cgroup_exists(c.path));
-	CHECK_INT(cgroup_destroy(c.path, NULL, &e), 0); /* kills */
+	CHECK_INT(cgroup_destroy(c.path, 0, NULL, &e), 0); /* kills */
 	CHECK_INT(reap(pid), SIGKILL);
 	CHECK(!cgroup_exists(c.path));
 	cgroup_close(&c);
@@ -137,7 +190,7 @@ TEST(frozen_is_refused)
 	CHECK_INT(cgroup_freeze(&c, true, &e), 0);
 	CHECK_INT(create(c.path, &other, &e), -EBUSY);
 	CHECK_HAS(e.msg, "frozen");
-	CHECK_INT(cgroup_destroy(c.path, NULL, &e), 0);
+	CHECK_INT(cgroup_destroy(c.path, 0, NULL, &e), 0);
 	cgroup_close(&c);
 }
 
@@ -155,7 +208,7 @@ TEST(threaded_is_refused)
 	CHECK_INT(create(unit_path("/t/below"), &c, &e), -EOPNOTSUPP);
 	CHECK_HAS(e.msg, "\"domain invalid\"");
 	CHECK(!cgroup_exists(unit_path("/t/below")));
-	CHECK_INT(cgroup_destroy(dom.path, NULL, &e), 0);
+	CHECK_INT(cgroup_destroy(dom.path, 0, NULL, &e), 0);
 	cgroup_close(&dom);
 	cgroup_close(&thr);
 }
@@ -177,7 +230,7 @@ TEST(missing_controller_leaves_nothing)
 	r = (struct spec_resources){ .memory.limit = { true, -1 } };
 	e = (struct err)ERR_INIT;
 	CHECK_INT(cgroup_create(unit_path(""), &r, false, &c, &e), 0);
-	CHECK_INT(cgroup_destroy(unit_path(""), NULL, &e), 0);
+	CHECK_INT(cgroup_destroy(unit_path(""), 0, NULL, &e), 0);
 	cgroup_close(&c);
 }
 
@@ -195,7 +248,7 @@ static int delegated_child(const char *path, const struct spec_resources *r)
 		fflush(stdout);
 		return 1;
 	}
-	return cgroup_destroy(path, c.made_from, &e) < 0;
+	return cgroup_destroy(path, 0, c.made_from, &e) < 0;
 }
 
 /* The one controller that a machine with v1 hierarchies often leaves to cgroup2. */
@@ -231,7 +284,7 @@ TEST(enables_on_the_way_down)
 		_exit(delegated_child(unit_path_of(getppid(), "/a/user"), &r));
 	CHECK_INT(reap(pid), 1000);
 	cgroup_close(&top);
-	CHECK_INT(cgroup_destroy(c.path, c.made_from, &e), 0);
+	CHECK_INT(cgroup_destroy(c.path, 0, c.made_from, &e), 0);
 	cgroup_close(&c);
 	/* an ancestor that holds processes */
 	CHECK_INT(create(unit_path(""), &top, &e), 0);
@@ -239,7 +292,7 @@ TEST(enables_on_the_way_down)
 	CHECK_INT(cgroup_create(unit_path("/leaf"), &r, false, &c, &e), -EBUSY);
 	CHECK_HAS(e.msg, "holds processes; move them");
 	CHECK(!cgroup_exists(unit_path("/leaf")));
-	CHECK_INT(cgroup_destroy(top.path, NULL, &e), 0);
+	CHECK_INT(cgroup_destroy(top.path, 0, NULL, &e), 0);
 	reap(pid);
 	cgroup_close(&top);
 	if (!was_on) /* others may use it by now: then it stays */
@@ -327,7 +380,7 @@ TEST(part_of_the_hierarchy)
 	if (pid == 0)
 		_exit(bind_child(c.made_from));
 	CHECK_INT(reap(pid), 1000);
-	CHECK_INT(cgroup_destroy(c.path, c.made_from, &e), 0);
+	CHECK_INT(cgroup_destroy(c.path, 0, c.made_from, &e), 0);
 	cgroup_close(&c);
 }
 
@@ -366,7 +419,7 @@ TEST(mounted_elsewhere)
 	if (pid == 0)
 		_exit(elsewhere_child(c.path));
 	CHECK_INT(reap(pid), 1000);
-	CHECK_INT(cgroup_destroy(c.path, NULL, &e), 0);
+	CHECK_INT(cgroup_destroy(c.path, 0, NULL, &e), 0);
 	cgroup_close(&c);
 }
 
