@@ -137,8 +137,8 @@ TEST(foreseen_and_removed)
 	CHECK(!missing);
 	CHECK_INT(cgroup_first_missing(unit_path("/x/z"), &missing, &e), 0);
 	CHECK_STR(missing, unit_path("/x/z"));
-	CHECK_INT(cgroup_remove_empty(unit_path("/x/z"), unit_path(""), 0, &e), 0);
-	CHECK(cgroup_exists(unit_path("/x"))); /* made_from's others are in use */
+	CHECK_INT(cgroup_remove_empty(unit_path("/x/z"), missing, 0, &e), 0);
+	CHECK(cgroup_exists(unit_path("/x")));
 	CHECK_INT(cgroup_destroy(a.path, a.id, a.made_from, &e), 0);
 	free(missing);
 	cgroup_close(&a);
@@ -426,4 +426,5 @@ TEST(mounted_elsewhere)
 TEST_MAIN(T(chosen_paths), T(create_and_destroy), T(bad_paths_are_refused), T(occupied_is_refused),
     T(frozen_is_refused), T(threaded_is_refused), T(missing_controller_leaves_nothing),
     T(enables_on_the_way_down), T(rootless_without_rights), T(no_cgroup2_mount),
-    T(part_of_the_hierarchy), T(mounted_elsewhere))
+    T(part_of_the_hierarchy), T(mounted_elsewhere), T(another_directory_of_that_path_stays),
+    T(foreseen_and_removed))
