@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 
+from lib import kernel
 from lib.container import must, wait_for
 from lib.testing import bailey_only, cases
 
@@ -165,12 +166,24 @@ def test_limit(t, controller, resources, want):
        cpu={"cpu": {"quota": 50000, "period": 100000}},
        io={"blockIO": {"weight": 100}}, rdma={"rdma": {"mlx5_0": {"hcaHandles": 3}}})
 def test_limit_without_controller_is_refused(t, resources):
-    """No property is ignored in silence."""
+    """No property is ignored in silence. What the runtime sees is the tree below a cgroup whose
+    parent hands no controller down."""
     controller = {"blockIO": "io"}.get(next(iter(resources)), next(iter(resources)))
-    t.need(not _has(controller), f"the {controller} controller is here")
+    parent = f"/sys/fs/cgroup/{t.mark}-parent"
+    os.makedirs(parent + "/bare")
+    t.later(os.rmdir, parent)
+    t.later(os.rmdir, parent + "/bare")
+
+    def see_only_the_bare_cgroup():
+        with open(parent + "/bare/cgroup.procs", "w") as f:
+            f.write("0")
+        kernel.unshare(kernel.CLONE_NEWCGROUP | kernel.CLONE_NEWNS)
+        kernel.umount("/sys/fs/cgroup")  # the same filesystem twice in one place is refused
+        kernel.mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
+
     c = t.container("/bin/true")
     c.config.linux["resources"].update(resources)
-    t.fails(c.run(), controller, code=1)
+    t.fails(c.run(preexec_fn=see_only_the_bare_cgroup), controller, code=1)
 
 
 def test_unified(t):

@@ -5,6 +5,7 @@ import os
 libc = ctypes.CDLL(None, use_errno=True)
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
@@ -15,6 +16,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC = 32, 4096, 16384
 MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 18, 1 << 19, 1 << 20
 MNT_DETACH = 2
+PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 CGROUP2_SUPER_MAGIC = 0x63677270
 TMPFS_MAGIC = 0x01021994
@@ -104,6 +106,11 @@ CAP_SYS_RESOURCE = 24
 
 def has_cap(n):
     return bool(effective_caps() >> n & 1)
+
+
+def drop_from_bounding(n):
+    """For a process about to execute something: root gets the capability back there otherwise."""
+    _check(libc.prctl(PR_CAPBSET_DROP, n, 0, 0, 0), "prctl")
 
 
 def parse_mountinfo(text):
