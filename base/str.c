@@ -299,14 +299,30 @@ int parse_signal(const char *s)
 	return parse_rt_signal(name);
 }
 
+/* gmtime_r(3) would read /etc/localtime first. Years are counted from March, so that the leap day
+ * is their last one; 719468 days lie between 0000-03-01 and 1970-01-01, 146097 in 400 years. */
+void format_rfc3339(char buf[40], const struct timespec *t)
+{
+	unsigned sec = (unsigned)(t->tv_sec % 86400);
+	unsigned days = (unsigned)(t->tv_sec / 86400) + 719468;
+	unsigned era, y, m, d;
+
+	era = days / 146097;
+	d = days % 146097;
+	y = (d - d / 1460 + d / 36524 - d / 146096) / 365;
+	d -= 365 * y + y / 4 - y / 100;
+	m = (5 * d + 2) / 153; /* 0: March; five months have 153 days */
+	d -= (153 * m + 2) / 5;
+	y += era * 400 + (m >= 10);
+	m += m < 10 ? 3 : -9u;
+	snprintf(buf, 40, "%04u-%02u-%02uT%02u:%02u:%02u.%09ldZ", y, m, d + 1, sec / 3600,
+	    sec / 60 % 60, sec % 60, t->tv_nsec);
+}
+
 void format_rfc3339_now(char buf[40])
 {
 	struct timespec now;
-	struct tm tm;
-	size_t n;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	n = strftime(buf, 40, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(buf + n, 40 - n, ".%09ldZ", now.tv_nsec);
+	format_rfc3339(buf, &now);
 }

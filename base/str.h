@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/err.h"
@@ -60,5 +61,6 @@ int parse_size(const char *s, bool allow_minus_one, int64_t *ret);
 /* Signal by number, "TERM" or "SIGTERM", "RTMIN+1"; returns the number (1..64) or -EINVAL. */
 int parse_signal(const char *s);
 
-/* Now as RFC 3339 in UTC with nanoseconds, e.g. 2024-01-02T03:04:05.123456789Z. */
+/* RFC 3339 in UTC with nanoseconds, e.g. 2024-01-02T03:04:05.123456789Z; from 1970 on. */
+void format_rfc3339(char buf[40], const struct timespec *t);
 void format_rfc3339_now(char buf[40]);

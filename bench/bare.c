@@ -5,14 +5,16 @@
  *   bare CGROUP2-MOUNT ROOTFS PROGRAM ARG…
  *
  * The calls are those that `bailey run` makes for `bailey spec` without terminal: a fresh cgroup
- * with a device program, clone3 into it with new pid, network, ipc, uts, cgroup and mount
- * namespaces, the seven default mounts, /dev, masked and read-only paths, pivot_root, loopback,
- * hostname, capabilities, rlimit, execve; then waitid and rmdir.
+ * with a device program of the same decisions, clone3 into it with new pid, network, ipc, uts,
+ * cgroup and mount namespaces, a session keyring, the seven default mounts, /dev, masked and
+ * read-only paths, pivot_root, loopback, hostname, capabilities, rlimit, execve; then waitid and
+ * rmdir.
  */
 #include <err.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -42,28 +44,36 @@
 
 #define INSN(c, d, s, o, i) \
 	((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
-#define LOAD(d, o)	     INSN(BPF_LDX | BPF_MEM | BPF_W, d, BPF_REG_1, o, 0)
-#define MOVI(d, i)	     INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define JNE(d, i, o)	     INSN(BPF_JMP | BPF_JNE | BPF_K, d, 0, o, i)
-#define EXIT		     INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define ALLOW_CHAR(maj, min) JNE(4, maj, 3), JNE(5, min, 2), MOVI(0, 1), EXIT
+#define LOAD(d, o)   INSN(BPF_LDX | BPF_MEM | BPF_W, d, BPF_REG_1, o, 0)
+#define MOVI(d, i)   INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define JNE(d, i, o) INSN(BPF_JMP32 | BPF_JNE | BPF_K, d, 0, o, i)
+#define EXIT	     INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define ALLOW_CHAR(maj, min) \
+	LOAD(4, 4), JNE(4, maj, 4), LOAD(4, 8), JNE(4, min, 2), MOVI(0, 1), EXIT
 
 static void attach_devices(int cgroup)
 {
 	const struct bpf_insn prog[] = {
-		LOAD(2, 0), /* type and access */
+		LOAD(2, 0), /* access and type */
+		INSN(BPF_ALU | BPF_MOV | BPF_X, 3, 2, 0, 0),
 		INSN(BPF_ALU | BPF_AND | BPF_K, 2, 0, 0, 0xffff),
-		LOAD(4, 4),
-		LOAD(5, 8),
-		JNE(2, BPF_DEVCG_DEV_CHAR, 32),
+		INSN(BPF_ALU | BPF_RSH | BPF_K, 3, 0, 0, 16),
+		JNE(3, BPF_DEVCG_ACC_MKNOD, 2), /* any node may be made */
+		MOVI(0, 1),
+		EXIT,
+		JNE(2, BPF_DEVCG_DEV_CHAR, 8 * 6 + 4),
 		ALLOW_CHAR(1, 3),
 		ALLOW_CHAR(1, 5),
 		ALLOW_CHAR(1, 7),
 		ALLOW_CHAR(1, 8),
 		ALLOW_CHAR(1, 9),
 		ALLOW_CHAR(5, 0),
-		ALLOW_CHAR(5, 1),
 		ALLOW_CHAR(5, 2),
+		ALLOW_CHAR(10, 200),
+		LOAD(4, 4),
+		JNE(4, 136, 2), /* ptys */
+		MOVI(0, 1),
+		EXIT,
 		MOVI(0, 0),
 		EXIT,
 	};
@@ -260,6 +270,7 @@ static void child(const char *rootfs, char **argv)
 	const struct rlimit nofile = { 1024, 1024 };
 	umask(0);
 	TRY(setsid());
+	TRY(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, "bare", 0, 0, 0));
 	TRY(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
 	loopback_up();
 	TRY(sethostname("bare", 4));

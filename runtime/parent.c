@@ -145,13 +145,8 @@ static int describe_container(struct creation *k, struct err *e)
 /* The configuration as it is now is what exec, hooks and delete go by later. */
 static int keep_config(struct creation *k, struct err *e)
 {
-	_cleanup_json_gen_ struct json_gen *gen = json_gen_new(false);
-	const char *text;
-	size_t len;
-
-	json_gen_node(gen, k->spec->json);
-	text = json_gen_text(gen, &len);
-	return file_replace(k->c->dirfd, "config.json", text, len, 0600, true, e);
+	return file_replace(
+	    k->c->dirfd, "config.json", k->spec->text, k->spec->text_len, 0600, true, e);
 }
 
 /* ---- what the child inherits ---- */

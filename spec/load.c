@@ -99,6 +99,8 @@ int spec_load(const char *bundle, const char *config, struct spec **ret, struct 
 		return err_errno(e, errno, "%s: .root.path: rootfs \"%s\"", name, s->root.path);
 	if (!S_ISDIR(st.st_mode))
 		return err_errno(e, ENOTDIR, "%s: .root.path: rootfs \"%s\"", name, s->root.path);
+	s->text = arena_strndup(s->arena, buf, n);
+	s->text_len = n;
 	*ret = steal_ptr(s);
 	return 0;
 }

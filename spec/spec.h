@@ -334,6 +334,8 @@ struct spec_vm {
 struct spec {
 	struct arena *arena;
 	const struct json *json; /* the document itself */
+	const char *text;	 /* as it was read (spec_load only) */
+	size_t text_len;
 	const char *bundle;	 /* absolute */
 	const char *oci_version;
 	struct {

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "tests/unit/test.h"
 
 TEST(numbers_unsigned)
@@ -126,8 +127,25 @@ TEST(buffers_and_vectors)
 
 TEST(time_text)
 {
+	static const struct {
+		time_t t;
+		const char *text;
+	} known[] = {
+		{ 0, "1970-01-01T00:00:00" },
+		{ 951782399, "2000-02-28T23:59:59" },
+		{ 951782400, "2000-02-29T00:00:00" },
+		{ 1704164645, "2024-01-02T03:04:05" },
+		{ 1709251200, "2024-03-01T00:00:00" },
+		{ 1735689599, "2024-12-31T23:59:59" },
+		{ 4107542400, "2100-03-01T00:00:00" },
+	};
 	char buf[40];
 
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		format_rfc3339(buf, &(struct timespec){ .tv_sec = known[i].t, .tv_nsec = 5 });
+		CHECK(strncmp(buf, known[i].text, 19) == 0);
+		CHECK_STR(buf + 19, ".000000005Z");
+	}
 	format_rfc3339_now(buf);
 	CHECK_INT(strlen(buf), strlen("2024-01-02T03:04:05.123456789Z"));
 	CHECK(buf[10] == 'T' && buf[19] == '.' && buf[29] == 'Z');
