@@ -33,6 +33,7 @@ ssize_t sock_recv_fds(int sock, void *buf, size_t n, int *fds, size_t *n_fds);
 int unix_connect(int type, const char *path);
 /* Binds and listens at name inside dirfd. Returns the fd or -errno. */
 int unix_listen(int type, int dirfd, const char *name, mode_t mode);
+/* unix_connect() to name inside dirfd. */
 int unix_connect_at(int type, int dirfd, const char *name);
 
 /* Sets or clears FD_CLOEXEC. */

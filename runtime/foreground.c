@@ -22,6 +22,8 @@ struct flow {
 	bool eof;
 };
 
+#define DRAIN_MAX (128u * 1024)
+
 struct session {
 	pid_t pid;
 	int pidfd, signals;
@@ -75,18 +77,21 @@ void foreground_copy_size(int master)
 	copy_size(tty, master);
 }
 
+static bool make_raw(const struct session *s)
+{
+	struct termios raw = s->saved;
+
+	cfmakeraw(&raw);
+	return tcsetattr(s->tty, TCSANOW, &raw) == 0;
+}
+
 static void terminal_begin(struct session *s)
 {
-	struct termios raw;
-
 	if (s->master < 0)
 		return;
 	s->tty = find_tty();
-	if (s->tty >= 0 && tcgetattr(s->tty, &s->saved) == 0) {
-		raw = s->saved;
-		cfmakeraw(&raw);
-		s->raw = tcsetattr(s->tty, TCSANOW, &raw) == 0;
-	}
+	if (s->tty >= 0 && tcgetattr(s->tty, &s->saved) == 0)
+		s->raw = make_raw(s);
 	fcntl(s->master, F_SETFL, O_RDWR | O_NONBLOCK);
 }
 
@@ -148,23 +153,31 @@ static void take_signal(const struct session *s)
 		return;
 	if (info.ssi_signo == SIGCHLD)
 		return;
+	/* Stopped and continued: the shell had the terminal for itself meanwhile. */
+	if (info.ssi_signo == SIGCONT && s->raw)
+		(void)make_raw(s);
 	if (info.ssi_signo == SIGWINCH && s->master >= 0)
 		copy_size(s->tty, s->master);
 	else
 		(void)sys_pidfd_send_signal(s->pidfd, (int)info.ssi_signo);
 }
 
-/* What the process wrote last is still in the terminal when it is gone. */
+/* What the process wrote last is still in the terminal when it is gone: no more than a terminal
+ * holds, for others may go on writing to it. */
 static void drain(struct session *s)
 {
+	struct pollfd to = { .fd = s->out.to, .events = POLLOUT };
+	size_t total = 0;
+
 	if (s->master < 0)
 		return;
-	while (!s->out.eof) {
+	while (!s->out.eof && total < DRAIN_MAX) {
 		if (s->out.have == s->out.done)
 			flow_read(&s->out);
 		if (s->out.have == s->out.done)
 			break;
-		while (s->out.have > s->out.done)
+		total += s->out.have;
+		while (s->out.have > s->out.done && (poll(&to, 1, -1) > 0 || errno == EINTR))
 			flow_write(&s->out);
 	}
 }

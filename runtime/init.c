@@ -201,17 +201,22 @@ static int prepare(struct init *i, struct err *e)
 	return hs_expect_either(a->sock, "the runtime", HS_KEEP, HS_START, &i->last, NULL, e);
 }
 
-/* `state` connects too, only to see that init still listens, and hangs up without a word. Returns
- * the connection on which start waits for the outcome. */
+/* `state` connects too, only to see that init still listens, and hangs up without a word; one that
+ * is stopped in between must not keep start waiting. Returns the connection on which start waits
+ * for the outcome. */
 static int wait_for_start(int listening)
 {
+	const struct timeval patience = { .tv_sec = 10 };
+
 	for (;;) {
 		struct err e = ERR_INIT;
 		int conn = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 
 		if (conn < 0 && errno != EINTR && errno != ECONNABORTED)
 			return -errno;
-		if (conn >= 0 && hs_expect(conn, "start", HS_START, NULL, &e) == 0)
+		if (conn >= 0 &&
+		    setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
+		    hs_expect(conn, "start", HS_START, NULL, &e) == 0)
 			return conn;
 		closep(&conn);
 	}

@@ -56,11 +56,13 @@ static bool maker_at_work(const struct container *c)
 	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
+/* Without waiting: a frozen init lets nobody in, and its backlog fills up (EAGAIN). */
 static bool still_listening(const struct container *c)
 {
-	_cleanup_close_ int fd = unix_connect_at(SOCK_SEQPACKET, c->dirfd, "start.sock");
+	_cleanup_close_ int fd =
+	    unix_connect_at(SOCK_SEQPACKET | SOCK_NONBLOCK, c->dirfd, "start.sock");
 
-	return fd >= 0 || fd == -EAGAIN; /* EAGAIN: the backlog is full, so it is there */
+	return fd >= 0 || fd == -EAGAIN;
 }
 
 int container_status(struct container *c, enum status *ret, struct err *e)
