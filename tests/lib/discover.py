@@ -5,7 +5,7 @@ import os
 import sys
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PYTHON_GROUPS = ("integration", "attacks", "engines")
+PYTHON_GROUPS = ("host", "integration", "attacks", "engines")
 GROUPS = ("unit",) + PYTHON_GROUPS
 
 

@@ -257,7 +257,7 @@ def _arguments():
     p.add_argument("--timeout", type=float, default=60, help="seconds per test (default: 60)")
     p.add_argument("--slow", type=float, default=1, help="multiplies every time limit")
     p.add_argument("--full", action="store_true", help="the machine has everything: a skipped "
-                   "test is a failed one, but for SELinux")
+                   "test is a failed one, but for SELinux, and the group host is added")
     p.add_argument("--announce", action="store_true", help="a line when a test starts")
     p.add_argument("--keep", action="store_true", help="keep the tests' directories")
     p.add_argument("--list", action="store_true", help="print the names and end")
@@ -266,7 +266,8 @@ def _arguments():
         if g not in discover.GROUPS:
             p.error(f"no group {g!r} (one of {', '.join(discover.GROUPS)})")
     if not a.groups:
-        a.groups = [g for g in discover.GROUPS if not (a.fast and g == "engines")]
+        a.groups = [g for g in discover.GROUPS if not (a.fast and g == "engines")
+                    and (a.full or g != "host")]
     return a
 
 
