@@ -70,8 +70,8 @@ int cgroup_apply(
  * its empty ancestors up to and including made_from (NULL: none). An absent cgroup is fine. One
  * with another id than this is somebody else's and stays as it is; id 0: whichever is there. */
 int cgroup_destroy(const char *path, uint64_t id, const char *made_from, struct err *e);
-/* The same for one that may be somebody else's: nothing is killed. Waits timeout_ms at most until it
- * is empty, and leaves it where it is not. */
+/* The same for one that may be somebody else's: nothing is killed. Waits timeout_ms at most until
+ * it is empty, and leaves it where it is not. */
 int cgroup_remove_empty(const char *path, const char *made_from, int timeout_ms, struct err *e);
 /* Signals every process, children's included. SIGKILL goes through cgroup.kill and so reaches
  * frozen sub-cgroups and forks under way; others by pidfd, each process checked to be in the cgroup
@@ -97,3 +97,42 @@ int cgroup_stats_json(const struct cgroup *c, struct json_gen *g, struct err *e)
  * (-1: none) is over. Returns 1 when empty or gone, else 0; *count is updated in each case, so a
  * rise tells of OOM kills. timeout_ms 0 reads without waiting. */
 int cgroup_wait_oom(const struct cgroup *c, uint64_t *count, int timeout_ms, struct err *e);
+
+/* ---- by way of systemd (systemd.c, docs/adr/0005): the cgroup is that of a transient scope ----
+ */
+
+/* A connection to the manager that has the scopes: the user's or the system's. libsystemd is loaded
+ * with the first one. */
+struct systemd;
+int systemd_connect(bool user, struct systemd **ret, struct err *e);
+void systemd_close(struct systemd *s); /* accepts NULL */
+static inline void systemd_closep(struct systemd **s)
+{
+	systemd_close(*s);
+}
+#define _cleanup_systemd_ __attribute__((cleanup(systemd_closep)))
+/* cgroup_choose_path for "SLICE:PREFIX:NAME"; NULL or "": bailey-ID.scope in system.slice, or in
+ * the user's manager user.slice. */
+int systemd_choose_path(
+    struct systemd *s, const char *cgroups_path, const char *id, char **ret, struct err *e);
+/* Starts the scope with the limits as properties and with annotations
+ * "org.systemd.property.NAME". *ret is as by cgroup_create, for cgroup_apply and for cloning into;
+ * *ret_holder keeps the scope alive until the first process is in it, and dies with the caller.
+ * -EEXIST: there is a unit of this name. Nothing is left behind on failure. */
+struct systemd_scope {
+	const char *cgroups_path, *id;
+	const struct spec_resources *resources;
+	const struct spec_map *annotations;
+};
+int systemd_start(struct systemd *s, const struct systemd_scope *want, struct cgroup *ret,
+    pid_t *ret_holder, struct err *e);
+/* Kills and reaps it; 0 is none, and is what stays. */
+void systemd_end_holder(pid_t *holder);
+/* Has systemd move a process into the scope (below: "" or a path below it), for callers that may
+ * not do it themselves: a login session is outside what its user's manager was delegated. */
+int systemd_adopt(bool user, const char *path, const char *below, pid_t pid, struct err *e);
+/* Sets what r sets (never others) as properties until the next boot; cgroup_apply comes after. */
+int systemd_update(
+    bool user, const struct cgroup *c, const struct spec_resources *r, struct err *e);
+/* cgroup_destroy: kills all, stops the unit and waits for that (bounded). */
+int systemd_stop(bool user, const char *path, uint64_t id, struct err *e);

@@ -97,6 +97,31 @@ static int enable(int fd, const struct cg_plan *p, struct err *e)
 	return r < 0 ? enable_failed(fd, -r, words.s, e) : 0;
 }
 
+int cg_enable_above(const char *path, const struct cg_plan *p, struct err *e)
+{
+	_cleanup_close_ int cur = -EBADF;
+	_cleanup_free_ char *copy = xstrdup(path);
+	char *save = NULL;
+
+	if (!cg_plan_limits(p))
+		return 0;
+	cur = cgroup_open_root(e);
+	if (cur < 0)
+		return cur;
+	for (char *name = strtok_r(copy, "/", &save); name; name = strtok_r(NULL, "/", &save)) {
+		int next, r = enable(cur, p, e);
+
+		if (r < 0)
+			return r;
+		next = openat(cur, name, OPEN_DIR);
+		if (next < 0)
+			return err_errno(e, errno, "open cgroup %s", path);
+		closep(&cur);
+		cur = next;
+	}
+	return 0;
+}
+
 /* ---- directories ---- */
 
 static int make_failed(int code, const char *path, struct err *e)

@@ -79,7 +79,13 @@ void cg_plan_add(struct cg_plan *p, struct cg_write w); /* copies file, value an
 int cg_plan_lists(struct cg_plan *p, const struct spec_resources *r, int dirfd, struct err *e);
 uint64_t cg_cpu_weight(uint64_t shares);
 
+/* ---- create.c ---- */
+/* Enables what p needs in every ancestor of a cgroup that is there. */
+int cg_enable_above(const char *path, const struct cg_plan *p, struct err *e);
+
 /* ---- limits.c ---- */
+/* memory.checkBeforeUpdate: -EBUSY. */
+int cg_check_usage(int dirfd, const struct spec_memory *m, struct err *e);
 int cg_missing_controller(int dirfd, const struct cg_write *w, struct err *e);
 int cg_write_plan(int dirfd, const struct cg_plan *p, struct err *e);
 

@@ -41,7 +41,7 @@ int cg_write_plan(int dirfd, const struct cg_plan *p, struct err *e)
 }
 
 /* memory.checkBeforeUpdate: a limit below what is in use would have the kernel reclaim and kill. */
-static int check_usage(int dirfd, const struct spec_memory *m, struct err *e)
+int cg_check_usage(int dirfd, const struct spec_memory *m, struct err *e)
 {
 	uint64_t usage, swap = 0;
 	int r;
@@ -78,7 +78,7 @@ static int apply_limits(const struct cgroup *c, const struct spec_resources *r, 
 		return rc;
 	if (c->dirfd < 0)
 		return cg_plan_limits(&p) ? cg_require(c, e) : 0;
-	rc = check_usage(c->dirfd, &r->memory, e);
+	rc = cg_check_usage(c->dirfd, &r->memory, e);
 	return rc < 0 ? rc : cg_write_plan(c->dirfd, &p, e);
 }
 

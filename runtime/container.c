@@ -34,6 +34,7 @@ void container_close(struct container *c)
 	closep(&c->lockfd);
 	closep(&c->pidfd);
 	spec_free(c->spec);
+	systemd_close(c->manager);
 	arena_free(c->arena);
 }
 

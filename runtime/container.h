@@ -32,11 +32,13 @@ struct container {
 	const char *bundle, *rootfs, *created, *owner;
 	const char *cgroup_path, *cgroup_made_from; /* NULL: none */
 	uint64_t cgroup_id; /* its inode number; 0: the path is only planned */
-	bool systemd;
-	bool ready; /* set-up finished (create returned): not "creating" any more */
+	bool systemd;	    /* the cgroup is a scope's, … */
+	bool systemd_user;  /* … one of the user's manager */
+	bool ready;	    /* set-up finished (create returned): not "creating" any more */
 	struct spec_map annotations;
-	int pidfd;	   /* of a verified living init, else -EBADF */
-	struct spec *spec; /* by container_spec() */
+	int pidfd;		 /* of a verified living init, else -EBADF */
+	struct spec *spec;	 /* by container_spec() */
+	struct systemd *manager; /* connected from planning the cgroup to making it, else NULL */
 };
 void container_close(struct container *c); /* accepts NULL; releases the lock, frees */
 static inline void container_closep(struct container **c)
@@ -101,8 +103,12 @@ int container_cgroup(const struct container *c, struct cgroup *ret, struct err *
 int container_plan_cgroup(
     const struct globals *g, struct container *c, const char *cgroups_path, struct err *e);
 /* Makes what was planned and writes down that it is this container's. *ret stays empty where there
- * is none to be had (rootless) or none was planned. */
-int container_make_cgroup(const struct globals *g, struct container *c,
-    const struct spec_resources *res, struct cgroup *ret, struct err *e);
+ * is none to be had (rootless) or none was planned. With systemd *ret_holder is a process that
+ * keeps the scope alive, for systemd_end_holder() once init is in it. */
+int container_make_cgroup(const struct globals *g, struct container *c, const struct spec *s,
+    struct cgroup *ret, pid_t *ret_holder, struct err *e);
+/* Limits only what res sets; the device rules, if it has some. */
+int container_update_cgroup(
+    const struct container *c, const struct spec_resources *res, struct err *e);
 /* Kills who is in it and removes it, with the parents that were made for it. */
 int container_remove_cgroup(const struct container *c, struct err *e);

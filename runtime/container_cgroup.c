@@ -34,6 +34,22 @@ int container_cgroup(const struct container *c, struct cgroup *ret, struct err *
 	return 0;
 }
 
+static int plan_scope(
+    const struct globals *g, struct container *c, const char *cgroups_path, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	int r = systemd_connect(g->is_rootless, &c->manager, e);
+
+	if (r == 0)
+		r = systemd_choose_path(c->manager, cgroups_path, c->id, &path, e);
+	if (r < 0)
+		return r;
+	c->systemd = true;
+	c->systemd_user = g->is_rootless;
+	c->cgroup_path = arena_strdup(c->arena, path);
+	return 0;
+}
+
 int container_plan_cgroup(
     const struct globals *g, struct container *c, const char *cgroups_path, struct err *e)
 {
@@ -43,6 +59,8 @@ int container_plan_cgroup(
 
 	if (g->manager == CGROUP_DISABLED)
 		return 0;
+	if (g->manager == CGROUP_SYSTEMD)
+		return plan_scope(g, c, cgroups_path, e);
 	r = cgroup_choose_path(cgroups_path, c->id, g->is_rootless, &path, e);
 	if (r < 0)
 		return r;
@@ -114,14 +132,33 @@ static int create_own(const struct globals *g, struct container *c,
 	return r;
 }
 
-int container_make_cgroup(const struct globals *g, struct container *c,
-    const struct spec_resources *res, struct cgroup *ret, struct err *e)
+static int make_scope(
+    struct container *c, const struct spec *s, struct cgroup *ret, pid_t *ret_holder, struct err *e)
+{
+	struct systemd_scope want = {
+		.cgroups_path = s->cgroups_path,
+		.id = c->id,
+		.resources = &s->resources,
+		.annotations = &s->annotations,
+	};
+	int r = systemd_start(c->manager, &want, ret, ret_holder, e);
+
+	systemd_close(c->manager);
+	c->manager = NULL;
+	if (r == 0)
+		c->cgroup_path = arena_strdup(c->arena, ret->path);
+	return r;
+}
+
+int container_make_cgroup(const struct globals *g, struct container *c, const struct spec *s,
+    struct cgroup *ret, pid_t *ret_holder, struct err *e)
 {
 	int r;
 
 	if (!c->cgroup_path)
 		return 0;
-	r = create_own(g, c, res, ret, e);
+	r = c->systemd ? make_scope(c, s, ret, ret_holder, e)
+		       : create_own(g, c, &s->resources, ret, e);
 	if (r < 0 || !ret->path)
 		c->cgroup_path = c->cgroup_made_from = NULL;
 	c->cgroup_id = r < 0 ? 0 : ret->id;
@@ -129,10 +166,25 @@ int container_make_cgroup(const struct globals *g, struct container *c,
 	return r < 0 ? r : container_save(c, e);
 }
 
+int container_update_cgroup(
+    const struct container *c, const struct spec_resources *res, struct err *e)
+{
+	_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
+	int r = container_cgroup(c, &cg, e);
+
+	if (r == 0 && c->systemd)
+		r = systemd_update(c->systemd_user, &cg, res, e);
+	return r < 0 ? r : cgroup_apply(&cg, res, res->devices.n > 0, e);
+}
+
 int container_remove_cgroup(const struct container *c, struct err *e)
 {
 	if (!c->cgroup_path)
 		return 0;
+	/* A scope that was only planned has no process, so systemd ends it itself. */
+	if (c->systemd)
+		return c->cgroup_id ? systemd_stop(c->systemd_user, c->cgroup_path, c->cgroup_id, e)
+				    : 0;
 	if (c->cgroup_id)
 		return cgroup_destroy(c->cgroup_path, c->cgroup_id, c->cgroup_made_from, e);
 	/* Planned, and perhaps made: a killed create left it empty or with an init that ends by

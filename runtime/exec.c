@@ -278,6 +278,7 @@ static int open_sockets(struct exec *x, struct err *e)
 static int spawn_guarded(struct exec *x, struct err *e)
 {
 	_cleanup_free_ char *own_score = NULL;
+	bool outside = false;
 	int r;
 
 	if (kfile_read(x->procfd, "self/oom_score_adj", &own_score) < 0)
@@ -287,8 +288,16 @@ static int spawn_guarded(struct exec *x, struct err *e)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_errno(e, errno, "prctl");
 	r = spawn(&x->ns, x->cgroupfd, &x->pid, &x->pidfd, &x->joined, e);
+	if (r == -EACCES && x->c->systemd_user) { /* see runtime/parent.c, spawn_init() */
+		err_clear(e);
+		outside = true;
+		r = spawn(&x->ns, -EBADF, &x->pid, &x->pidfd, &x->joined, e);
+	}
 	if (r == 0)
 		exec_main(x);
+	if (r > 0 && outside)
+		r = systemd_adopt(
+		    true, x->c->cgroup_path, x->o->cgroup ? x->o->cgroup : "", x->pid, e);
 	if (r < 0 && e->code == EBUSY && !x->o->cgroup && x->cgroupfd >= 0) {
 		err_clear(e);
 		r = use_inits_cgroup(x, e);

@@ -24,7 +24,7 @@ const struct opt global_opts[] = {
 	    "error, warning or debug (default: warnings to standard error, errors to the log)" },
 	{ "debug", 0, OPT_FLAG, OFF(debug), NULL, "the same as --log-level=debug" },
 	{ "cgroup-manager", 0, OPT_STR, OFF(cgroup_manager), "NAME",
-	    "cgroupfs (default) or disabled; systemd is refused by this build" },
+	    "cgroupfs (default), systemd or disabled" },
 	{ "systemd-cgroup", 0, OPT_FLAG, OFF(systemd_cgroup), NULL,
 	    "the same as --cgroup-manager=systemd" },
 	{ "rootless", 0, OPT_STR, OFF(rootless), "WHEN", "auto (default), true or false" },
@@ -87,16 +87,12 @@ static int derive_manager(struct globals *g, struct err *e)
 		for (m = 0; m < ARRAY_SIZE(names) && !streq(g->cgroup_manager, names[m]);)
 			m++;
 	if (m == ARRAY_SIZE(names))
-		return err_set(e, EINVAL, "--cgroup-manager %s: must be cgroupfs or disabled",
+		return err_set(e, EINVAL,
+		    "--cgroup-manager %s: must be cgroupfs, systemd or disabled",
 		    g->cgroup_manager);
 	if (g->systemd_cgroup && m != CGROUP_SYSTEMD)
 		return err_set(e, EINVAL, "--systemd-cgroup contradicts --cgroup-manager=%s",
 		    g->cgroup_manager);
-	if (m == CGROUP_SYSTEMD)
-		return err_set(e, ENOTSUP,
-		    "%s: this build has no systemd cgroup driver: use --cgroup-manager=cgroupfs "
-		    "(podman: cgroup_manager = \"cgroupfs\"; containerd: SystemdCgroup = false)",
-		    g->systemd_cgroup ? "--systemd-cgroup" : "--cgroup-manager=systemd");
 	g->manager = (enum cgroup_manager)m;
 	return 0;
 }

@@ -48,6 +48,7 @@ struct creation {
 	bool sources_open;
 	bool prepares; /* the parent has work for init before HS_GO */
 	bool pauses;   /* init does, for limits and hooks, once its root is built */
+	pid_t holder;  /* keeps a systemd scope alive until init is in it; 0: none */
 	pid_t pid;
 	int pidfd;
 };
@@ -67,6 +68,7 @@ static void creation_free(struct creation *k)
 	closep(&k->sock);
 	closep(&k->child_sock);
 	closep(&k->pidfd);
+	systemd_end_holder(&k->holder);
 	cgroup_close(&k->cg);
 	ns_set_close(&k->ns);
 	mount_plan_free(k->plan);
@@ -191,8 +193,8 @@ static int open_for_child(struct creation *k, struct err *e)
 			return r;
 		k->sources_open = true;
 	}
-	k->prepares =
-	    k->spec->process.oom_score_adj.set || k->spec->net_devices.n || makes_userns(k->spec);
+	k->prepares = k->spec->process.oom_score_adj.set || k->spec->net_devices.n ||
+		      makes_userns(k->spec) || k->c->systemd_user;
 	k->pauses = (k->sources_open && spec_has_userns(k->spec)) ||
 		    k->spec->hooks[HOOK_PRESTART].n || k->spec->hooks[HOOK_CREATE_RUNTIME].n;
 	r = hs_pair(sockets, e);
@@ -201,6 +203,20 @@ static int open_for_child(struct creation *k, struct err *e)
 	k->sock = sockets[0];
 	k->child_sock = sockets[1];
 	return 0;
+}
+
+/* From a login session no process may be cloned into what the user's manager was delegated: it is
+ * made outside then, and waits for HS_GO until systemd has moved it. */
+static int spawn_init(struct creation *k, unsigned *ret_joined, bool *ret_outside, struct err *e)
+{
+	int r = spawn(&k->ns, k->cg.dirfd, &k->pid, &k->pidfd, ret_joined, e);
+
+	if (r != -EACCES || !k->c->systemd_user)
+		return r;
+	log_debug("%s: systemd has to move init", e->msg);
+	err_clear(e);
+	*ret_outside = true;
+	return spawn(&k->ns, -EBADF, &k->pid, &k->pidfd, ret_joined, e);
 }
 
 /* Where nothing comes before it, HS_GO is sent before there is an init: it then need not be woken,
@@ -225,10 +241,11 @@ static int make_init(struct creation *k, struct err *e)
 		.preserve_fds = k->o->keep_fds,
 		.listen_fds = k->o->listen_fds,
 	};
+	bool outside = false;
 	int r = k->prepares ? 0 : hs_send(k->sock, HS_GO, -EBADF, e);
 
 	if (r == 0)
-		r = spawn(&k->ns, k->cg.dirfd, &k->pid, &k->pidfd, &a.joined, e);
+		r = spawn_init(k, &a.joined, &outside, e);
 	if (r < 0)
 		return r;
 	if (r == 0) {
@@ -239,7 +256,9 @@ static int make_init(struct creation *k, struct err *e)
 	closep(&k->child_sock);
 	closep(&k->start_sock);
 	k->child_sock = k->start_sock = -EBADF;
-	return 0;
+	r = outside ? systemd_adopt(true, k->c->cgroup_path, "", k->pid, e) : 0;
+	systemd_end_holder(&k->holder);
+	return r;
 }
 
 /* From here on `delete --force` knows whom to kill. Until HS_KEEP init dies with the runtime, and
@@ -367,7 +386,7 @@ static int create_steps(struct creation *k, int *ret_master, struct err *e)
 	int r;
 
 	if ((r = describe_container(k, e)) < 0 ||
-	    (r = container_make_cgroup(k->g, k->c, &k->spec->resources, &k->cg, e)) < 0 ||
+	    (r = container_make_cgroup(k->g, k->c, k->spec, &k->cg, &k->holder, e)) < 0 ||
 	    (r = open_for_child(k, e)) < 0 || (r = make_init(k, e)) < 0 ||
 	    (r = converse(k, ret_master, e)) < 0 || (r = let_go(k, e)) < 0)
 		return r;

@@ -27,6 +27,7 @@ static const struct field {
 	{ "cgroupMadeFrom", F_STRING, offsetof(struct container, cgroup_made_from), true },
 	{ "cgroupInode", F_UINT, offsetof(struct container, cgroup_id), false },
 	{ "systemd", F_BOOL, offsetof(struct container, systemd), false },
+	{ "systemdUser", F_BOOL, offsetof(struct container, systemd_user), false },
 	{ "ready", F_BOOL, offsetof(struct container, ready), false },
 };
 

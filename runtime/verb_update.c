@@ -107,7 +107,6 @@ static int read_resources(
 static int run_update(const struct globals *g, void *opts, int argc, char **argv, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
-	_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
 	_cleanup_container_ struct container *c = NULL;
 	struct spec_resources res = { 0 };
 	enum status st;
@@ -122,9 +121,7 @@ static int run_update(const struct globals *g, void *opts, int argc, char **argv
 		r = status_check(c, EV_UPDATE, st, e);
 	if (r < 0)
 		return r;
-	r = container_cgroup(c, &cg, e);
-	if (r == 0)
-		r = cgroup_apply(&cg, &res, res.devices.n > 0, e);
+	r = container_update_cgroup(c, &res, e);
 	return r < 0 ? err_wrap(e, "update \"%s\"", c->id) : 0;
 }
 

@@ -36,8 +36,8 @@ static void cgroup(struct json_gen *g)
 	json_gen_map(g);
 	json_gen_kbool(g, "v1", false);
 	json_gen_kbool(g, "v2", true);
-	json_gen_kbool(g, "systemd", false);
-	json_gen_kbool(g, "systemdUser", false);
+	json_gen_kbool(g, "systemd", true);
+	json_gen_kbool(g, "systemdUser", true);
 	json_gen_kbool(g, "rdma", true);
 	json_gen_end(g);
 }

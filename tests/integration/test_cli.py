@@ -177,7 +177,7 @@ def test_root_is_private(t):
 
 
 @bailey_only("texts")
-@cases(systemd=("--systemd-cgroup", "list"), manager=("--cgroup-manager", "x", "list"),
+@cases(manager=("--cgroup-manager", "x", "list"),
        format=("--log-format", "xml", "list"), rootless=("--rootless", "maybe", "list"),
        log=("--log", "/no/such/dir/log", "list"), root=("--root", "", "list"))
 def test_bad_global(t, *argv):

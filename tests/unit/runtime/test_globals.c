@@ -85,15 +85,15 @@ TEST(cgroup_manager)
 	CHECK_INT(g.manager, CGROUP_DISABLED);
 	CHECK_INT(PARSE("--cgroup-manager=cgroupfs", "list"), 0);
 	CHECK_INT(g.manager, CGROUP_CGROUPFS);
-	CHECK_INT(PARSE("--systemd-cgroup", "list"), -ENOTSUP);
-	CHECK_HAS(e.msg, "--systemd-cgroup: this build has no systemd cgroup driver: use "
-			 "--cgroup-manager=cgroupfs");
-	CHECK_INT(PARSE("--cgroup-manager=systemd", "list"), -ENOTSUP);
-	CHECK_INT(PARSE("--cgroup-manager=systemd", "--systemd-cgroup", "list"), -ENOTSUP);
+	CHECK_INT(PARSE("--systemd-cgroup", "list"), 0);
+	CHECK_INT(g.manager, CGROUP_SYSTEMD);
+	CHECK_INT(PARSE("--cgroup-manager=systemd", "list"), 0);
+	CHECK_INT(g.manager, CGROUP_SYSTEMD);
+	CHECK_INT(PARSE("--cgroup-manager=systemd", "--systemd-cgroup", "list"), 0);
 	CHECK_INT(PARSE("--cgroup-manager=cgroupfs", "--systemd-cgroup", "list"), -EINVAL);
 	CHECK_STR(e.msg, "--systemd-cgroup contradicts --cgroup-manager=cgroupfs");
 	CHECK_INT(PARSE("--cgroup-manager=v3", "list"), -EINVAL);
-	CHECK_STR(e.msg, "--cgroup-manager v3: must be cgroupfs or disabled");
+	CHECK_STR(e.msg, "--cgroup-manager v3: must be cgroupfs, systemd or disabled");
 }
 
 TEST(bad_values)
