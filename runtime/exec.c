@@ -273,9 +273,8 @@ static int open_sockets(struct exec *x, struct err *e)
 	return r;
 }
 
-/* The child starts out undumpable and with its oom score, which it could not write any more then.
- */
-static int spawn_guarded(struct exec *x, struct err *e)
+/* The child starts out with its oom score, which it could not write itself: it is undumpable. */
+static int spawn_with_score(struct exec *x, struct err *e)
 {
 	_cleanup_free_ char *own_score = NULL;
 	bool outside = false;
@@ -285,8 +284,6 @@ static int spawn_guarded(struct exec *x, struct err *e)
 		own_score = NULL;
 	if ((r = oom_score_apply(x->procfd, 0, &x->process, e)) < 0)
 		return r;
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return err_errno(e, errno, "prctl");
 	r = spawn(&x->ns, x->cgroupfd, &x->pid, &x->pidfd, &x->joined, e);
 	if (r == -EACCES && x->c->systemd_user) { /* see runtime/parent.c, spawn_init() */
 		err_clear(e);
@@ -306,7 +303,6 @@ static int spawn_guarded(struct exec *x, struct err *e)
 		if (r == 0)
 			exec_main(x);
 	}
-	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	if (own_score)
 		(void)kfile_write(x->procfd, "self/oom_score_adj", own_score);
 	closep(&x->child_sock);
@@ -343,7 +339,7 @@ static int run_process(struct exec *x, struct err *e)
 	_cleanup_close_ int master = -EBADF;
 	int r, status;
 
-	r = spawn_guarded(x, e);
+	r = spawn_with_score(x, e);
 	if (r < 0)
 		return r;
 	r = converse(x, &master, e);

@@ -33,15 +33,21 @@ struct init {
 	enum hs_step last; /* HS_KEEP, or HS_START */
 };
 
-/* A frozen or traced init must not be readable by what shares its pid namespace. /proc/self's files
- * of an undumpable process belong to the host's root, so what a user namespace's root writes there
- * comes before. */
+/* Init must not be readable by what shares its pid namespace. /proc/self's files of an undumpable
+ * process belong to the host's root, so what is written there comes before it becomes another
+ * user; where the runtime is no root, it must be dumpable for it. */
 static int enter_namespaces(struct init *i, struct err *e)
 {
 	const struct spec *s = i->s;
 	unsigned left = 0;
 	int r;
 
+	if (i->a->ns->new_flags & CLONE_NEWTIME) {
+		if (!i->a->sources_open)
+			(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+		if ((r = timens_enter(s, i->a->procfd, e)) < 0)
+			return r;
+	}
 	if (spec_has_userns(s) && (r = userns_become_root(e)) < 0)
 		return r;
 	for (int t = 0; t < NS_TYPES; t++)
@@ -51,11 +57,6 @@ static int enter_namespaces(struct init *i, struct err *e)
 		return r;
 	if (i->a->ns->new_flags & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) < 0)
 		return err_errno(e, errno, "make the cgroup namespace");
-	if (i->a->ns->new_flags & CLONE_NEWTIME) {
-		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-		if ((r = timens_enter(s, i->a->procfd, e)) < 0)
-			return r;
-	}
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return err_errno(e, errno, "prctl");
 	if (setsid() < 0)

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -165,11 +166,18 @@ static int spawn_by_broker(const struct ns_set *ns, int cgroupfd, pid_t *ret_pid
 int spawn(const struct ns_set *ns, int cgroupfd, pid_t *ret_pid, int *ret_pidfd,
     unsigned *ret_joined, struct err *e)
 {
-	bool needs_broker =
-	    ns->fds[NS_USER] >= 0 || (ns->new_flags & CLONE_NEWUSER && joined_mask(ns) != 0);
+	bool joins = joined_mask(ns) != 0;
+	bool needs_broker = ns->fds[NS_USER] >= 0 || (ns->new_flags & CLONE_NEWUSER && joins);
+	int r;
 
 	log_debug("clone: new namespaces %#x, joined %#x%s", ns->new_flags, joined_mask(ns),
 	    needs_broker ? ", by a broker" : "");
-	return needs_broker ? spawn_by_broker(ns, cgroupfd, ret_pid, ret_pidfd, ret_joined, e)
-			    : spawn_directly(ns, cgroupfd, ret_pid, ret_pidfd, ret_joined, e);
+	/* Whoever is in those namespaces already may see the child from its first moment on. */
+	if (joins && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_errno(e, errno, "prctl");
+	r = needs_broker ? spawn_by_broker(ns, cgroupfd, ret_pid, ret_pidfd, ret_joined, e)
+			 : spawn_directly(ns, cgroupfd, ret_pid, ret_pidfd, ret_joined, e);
+	if (joins && r != 0)
+		(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	return r;
 }

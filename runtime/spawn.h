@@ -14,6 +14,9 @@
  * namespaces. *ret_joined (child only) says which of ns->fds are joined already, as a mask of 1 <<
  * NS_…; the child joins the rest with ns_join().
  *
+ * A child that joins anything is undumpable: it holds the runtime's descriptors, and those who are
+ * there already must not be able to trace it.
+ *
  * cgroupfd: directory for CLONE_INTO_CGROUP, or -EBADF.
  */
 int spawn(const struct ns_set *ns, int cgroupfd, pid_t *ret_pid, int *ret_pidfd,
