@@ -132,24 +132,26 @@ int root_create_file(int rootfd, const char *path, mode_t mode)
 
 char *path_normalize(const char *path)
 {
-	struct strbuf b = { 0 };
+	char *out = xmalloc(strlen(path) + 2); /* a leading "/", and the end */
+	size_t len = 0;
 
 	while (*path) {
 		size_t n = strcspn(path, "/");
 
 		if (n == 2 && startswith(path, "..")) {
-			while (b.len && b.s[--b.len] != '/')
+			while (len && out[--len] != '/')
 				;
 		} else if (n && !(n == 1 && *path == '.')) {
-			strbuf_add(&b, "/");
-			strbuf_addn(&b, path, n);
+			out[len++] = '/';
+			memcpy(out + len, path, n);
+			len += n;
 		}
 		path += n + (path[n] ? 1 : 0);
 	}
-	if (b.len == 0)
-		strbuf_add(&b, "/");
-	b.s[b.len] = '\0';
-	return strbuf_steal(&b);
+	if (len == 0)
+		out[len++] = '/';
+	out[len] = '\0';
+	return out;
 }
 
 char *path_join(const char *base, const char *path)

@@ -65,7 +65,8 @@ static int map_copy(int copy, const ElfW(Phdr) * p, uintptr_t start, uintptr_t e
 static int move_to_anonymous(uintptr_t start, uintptr_t end)
 {
 	size_t n = end - start;
-	void *fresh = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *fresh = mmap(
+	    NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	if (fresh == MAP_FAILED)
 		return -errno;

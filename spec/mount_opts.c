@@ -130,7 +130,8 @@ const size_t mount_opts_n = ARRAY_SIZE(mount_opts);
 const struct mount_opt *mount_opt_find(const char *name, size_t len)
 {
 	for (size_t i = 0; i < mount_opts_n; i++)
-		if (strncmp(mount_opts[i].name, name, len) == 0 && mount_opts[i].name[len] == '\0')
+		if (mount_opts[i].name[0] == *name && strncmp(mount_opts[i].name, name, len) == 0 &&
+		    !mount_opts[i].name[len])
 			return &mount_opts[i];
 	return NULL;
 }
