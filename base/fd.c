@@ -111,10 +111,13 @@ int file_replace(int dirfd, const char *path, const void *buf, size_t n, mode_t 
     bool volatile_, struct err *e)
 {
 	_cleanup_free_ char *tmp = xasprintf("%s.tmp-%d", path, getpid());
-	_cleanup_close_ int fd =
-	    openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+	_cleanup_close_ int fd = openat(dirfd, tmp, flags, mode);
 	int r;
 
+	/* Left by a process that was killed; or a trap, where others may write to the directory. */
+	if (fd < 0 && errno == EEXIST && unlinkat(dirfd, tmp, 0) == 0)
+		fd = openat(dirfd, tmp, flags, mode);
 	if (fd < 0)
 		return err_errno(e, errno, "create %s", tmp);
 	r = fd_write_all(fd, buf, n);

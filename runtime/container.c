@@ -12,7 +12,8 @@
 #include "base/path.h"
 #include "base/str.h"
 
-#define CONFIG_MAX JSON_MAX_SIZE
+#define CONFIG_MAX     JSON_MAX_SIZE
+#define FORGET_RETRIES 1000
 
 static struct container *container_alloc(const struct globals *g, const char *id)
 {
@@ -147,6 +148,20 @@ int container_new(const struct globals *g, const char *id, struct container **re
 	return 0;
 }
 
+/* The lock goes last: whoever gets it meanwhile finds an empty directory. Who comes between the two
+ * calls makes a lock anew, once each, and sees by its name's absence that it is too late. */
+static int remove_dir(const struct container *c, struct err *e)
+{
+	for (int i = 0; i < FORGET_RETRIES; i++) {
+		(void)unlinkat(c->dirfd, "lock", 0);
+		if (rmdir(c->dir) == 0 || errno == ENOENT)
+			return 0;
+		if (errno != ENOTEMPTY)
+			break;
+	}
+	return err_errno(e, errno, "rmdir %s", c->dir);
+}
+
 int container_forget(struct container *c, struct err *e)
 {
 	_cleanup_closedir_ DIR *d = NULL;
@@ -161,14 +176,13 @@ int container_forget(struct container *c, struct err *e)
 	}
 	rewinddir(d);
 	for (struct dirent *ent; (ent = readdir(d));) {
-		if (streq(ent->d_name, ".") || streq(ent->d_name, ".."))
+		if (streq(ent->d_name, ".") || streq(ent->d_name, "..") ||
+		    streq(ent->d_name, "lock"))
 			continue;
 		if (unlinkat(c->dirfd, ent->d_name, 0) < 0 && errno != ENOENT)
 			return err_errno(e, errno, "remove %s/%s", c->dir, ent->d_name);
 	}
-	if (rmdir(c->dir) < 0 && errno != ENOENT)
-		return err_errno(e, errno, "rmdir %s", c->dir);
-	return 0;
+	return remove_dir(c, e);
 }
 
 int container_spec(struct container *c, struct spec **ret, struct err *e)

@@ -34,9 +34,21 @@ int open_procfs(struct err *e)
 	return steal_fd(&fd);
 }
 
+/* LISTEN_FDS without our number is what an engine or a service got for itself and left in the
+ * environment (sd_listen_fds(3)): 3 is some other file of the caller's then. */
+static const char *own_listen_fds(void)
+{
+	const char *text = getenv("LISTEN_PID");
+	uint32_t pid;
+
+	return text && parse_u32(text, &pid) == 0 && pid == (uint32_t)getpid()
+		   ? getenv("LISTEN_FDS")
+		   : NULL;
+}
+
 int check_preserve_fds(const struct opt_i64 *n, unsigned *ret, unsigned *ret_listen, struct err *e)
 {
-	const char *listen_fds = getenv("LISTEN_FDS");
+	const char *listen_fds = own_listen_fds();
 	uint32_t listen = 0;
 	unsigned total = n->set ? (unsigned)n->v : 0;
 

@@ -137,7 +137,7 @@ static void complete_env(struct payload *p)
 	}
 	if (p->listen_fds) {
 		strv_push(&p->env, xasprintf("LISTEN_FDS=%u", p->listen_fds));
-		strv_push(&p->env, xstrdup("LISTEN_PID=1"));
+		strv_push(&p->env, xasprintf("LISTEN_PID=%d", getpid()));
 	}
 }
 
@@ -246,8 +246,9 @@ int payload_prepare(struct payload *p, bool make_cwd, struct err *e)
 	return r < 0 ? r : find_executable(p, e);
 }
 
-/* The payload may reopen its standard streams by name (/dev/stdout), which asks for ownership. What
- * cannot be given (a file of the host's, read-only) stays as it is: writing to the open fd works.
+/* The payload may reopen its standard streams by name (/dev/stdout), which asks for ownership. A
+ * file of the host's that it shall only read stays its owner's, who could write to it by that name.
+ * What cannot be given stays as it is too: writing to the open descriptor works.
  */
 static void own_stdio(uint32_t uid)
 {
@@ -258,6 +259,9 @@ static void own_stdio(uint32_t uid)
 			continue;
 		if (S_ISCHR(st.st_mode) && !isatty(fd))
 			continue; /* /dev/null is everybody's */
+		if (!S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode) &&
+		    (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+			continue;
 		if (fchown(fd, uid, (gid_t)-1) < 0)
 			log_debug("fchown of standard stream %d: %s", fd, strerror(errno));
 	}
