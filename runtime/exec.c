@@ -33,6 +33,7 @@ struct exec {
 	struct spec_process process;
 	struct ns_set ns;
 	unsigned joined;
+	bool raises; /* the parent does raise limits, which in a user namespace the child may not */
 	int procfd, sock, child_sock, console_sock, seccomp_agent;
 	struct cgroup cg;
 	int cgroupfd; /* where the process goes: cg, below it, or init's */
@@ -107,7 +108,7 @@ static int exec_attributes(const struct exec *x, struct err *e)
 	const struct spec_process *p = &x->process;
 	int r;
 
-	if ((r = rlimits_apply(0, p, e)) < 0 || (r = sched_apply(p, e)) < 0 ||
+	if ((!x->raises && (r = rlimits_raise(0, p, e)) < 0) || (r = sched_apply(p, e)) < 0 ||
 	    (r = mem_policy_apply(&x->spec->mem_policy, e)) < 0 ||
 	    (r = personality_apply(x->spec, e)) < 0)
 		return r;
@@ -316,7 +317,8 @@ static int converse(struct exec *x, int *ret_master, struct err *e)
 	enum hs_step got;
 	int r;
 
-	if ((r = hs_send(x->sock, HS_GO, -EBADF, e)) < 0 ||
+	if ((x->raises && (r = rlimits_raise(x->pid, &x->process, e)) < 0) ||
+	    (r = hs_send(x->sock, HS_GO, -EBADF, e)) < 0 ||
 	    (x->spec->seccomp.has && (r = seccomp_compile(&x->spec->seccomp, &prog, e)) < 0) ||
 	    (r = hs_send_seccomp(x->sock, &prog, e)) < 0 ||
 	    (r = hs_expect_either(
@@ -383,6 +385,7 @@ int container_exec(
 	    (r = open_cgroup(&x, e)) < 0 || (r = open_namespaces(&x, e)) < 0 ||
 	    (r = open_sockets(&x, e)) < 0)
 		return r;
+	x.raises = x.ns.fds[NS_USER] >= 0 && runtime_is_privileged();
 	if (!o->detach)
 		foreground_prepare();
 	return run_process(&x, e);

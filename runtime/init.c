@@ -161,8 +161,8 @@ static int apply_attributes(const struct init *i, struct err *e)
 	const struct spec_process *p = &i->s->process;
 	int r;
 
-	/* With a user namespace and a privileged runtime the parent has set the limits. */
-	if (!(spec_has_userns(i->s) && i->a->sources_open) && (r = rlimits_apply(0, p, e)) < 0)
+	/* With a user namespace and a privileged runtime the parent has raised the limits. */
+	if (!(spec_has_userns(i->s) && i->a->sources_open) && (r = rlimits_raise(0, p, e)) < 0)
 		return r;
 	if ((r = sched_apply(p, e)) < 0 || (r = mem_policy_apply(&i->s->mem_policy, e)) < 0)
 		return r;

@@ -307,7 +307,7 @@ static int while_it_pauses(struct creation *k, struct err *e)
 	int r = hs_expect(k->sock, "init", HS_MOUNTED, NULL, e);
 
 	if (r == 0 && k->sources_open && spec_has_userns(k->spec))
-		r = rlimits_apply(k->pid, &k->spec->process, e);
+		r = rlimits_raise(k->pid, &k->spec->process, e);
 	return r < 0 ? r : host_hooks(k, e);
 }
 

@@ -321,7 +321,8 @@ int payload_execute(struct payload *p, struct err *e)
 
 	own_stdio(ps->user.uid);
 	reset_signals();
-	if ((r = lsm_apply_exec(p->procfd, ps, e)) < 0 || (r = close_descriptors(p, e)) < 0)
+	if ((r = lsm_apply_exec(p->procfd, ps, e)) < 0 || (r = close_descriptors(p, e)) < 0 ||
+	    (r = rlimits_apply(ps, e)) < 0)
 		return r;
 	if (ps->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(e, errno, "set no_new_privs");

@@ -45,27 +45,54 @@ static int rlimit_error(
 	return err_errno(e, code, ".process.rlimits: %s: soft %s, hard %s", l->name, soft, hard);
 }
 
-int rlimits_apply(pid_t pid, const struct spec_process *p, struct err *e)
+static int rlimit_set(
+    pid_t pid, const struct spec_rlimit *l, const struct rlimit *new, struct err *e)
 {
-	for (size_t i = 0; i < p->rlimits.n; i++) {
+	struct rlimit old = { 0 };
+	int code;
+
+	if (prlimit(pid, (unsigned)l->resource, new, NULL) == 0)
+		return 0;
+	code = errno;
+	/* Engines ask for it out of habit; locked memory of BPF is accounted to the cgroup since
+	 * Linux 5.11. */
+	if (code == EPERM && l->resource == RLIMIT_MEMLOCK) {
+		log_debug("RLIMIT_MEMLOCK cannot be raised without CAP_SYS_RESOURCE");
+		return 0;
+	}
+	(void)prlimit(pid, (unsigned)l->resource, NULL, &old);
+	return rlimit_error(code, l, &old, e);
+}
+
+int rlimits_raise(pid_t pid, const struct spec_process *p, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < p->rlimits.n; i++) {
+		const struct spec_rlimit *l = &p->rlimits.v[i];
+		struct rlimit new;
+
+		if (prlimit(pid, (unsigned)l->resource, NULL, &new) < 0)
+			return err_errno(e, errno, ".process.rlimits: %s", l->name);
+		if (l->hard <= new.rlim_max)
+			continue;
+		new.rlim_max = l->hard;
+		r = rlimit_set(pid, l, &new, e);
+	}
+	return r;
+}
+
+int rlimits_apply(const struct spec_process *p, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < p->rlimits.n; i++) {
 		const struct spec_rlimit *l = &p->rlimits.v[i];
 		const struct rlimit new = { .rlim_cur = l->soft, .rlim_max = l->hard };
-		struct rlimit old = { 0 };
-		int code;
 
-		if (prlimit(pid, (unsigned)l->resource, &new, NULL) == 0)
-			continue;
-		code = errno;
-		/* Engines ask for it out of habit; locked memory of BPF is accounted to the cgroup
-		 * since Linux 5.11. */
-		if (code == EPERM && l->resource == RLIMIT_MEMLOCK) {
-			log_debug("RLIMIT_MEMLOCK cannot be raised without CAP_SYS_RESOURCE");
-			continue;
-		}
-		(void)prlimit(pid, (unsigned)l->resource, NULL, &old);
-		return rlimit_error(code, l, &old, e);
+		r = rlimit_set(0, l, &new, e);
 	}
-	return 0;
+	return r;
 }
 
 /* ---- scheduling ---- */

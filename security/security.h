@@ -16,7 +16,7 @@
 /*
  * The order in the child, and why (all of it after the last mount and before execve):
  *
- *   keyring_join, sched_apply, mem_policy_apply, personality_apply
+ *   keyring_join, rlimits_raise, sched_apply, mem_policy_apply, personality_apply
  *   oom_score_apply, lsm_apply_exec   before user_apply: a process that changed its user owns its
  *                                     /proc files no more
  *   seccomp_install                   here when noNewPrivileges is false (needs CAP_SYS_ADMIN)
@@ -25,7 +25,8 @@
  *   seccomp_install                   here, last, when no_new_privs is set
  *
  * Raising rlimits and lowering oom_score_adj need privileges of the initial user namespace: for a
- * container with a user namespace of its own the parent does both, by pid.
+ * container with a user namespace of its own the parent does both, by pid. rlimits_apply, which
+ * then only lowers them, comes when no more files are opened.
  */
 
 /* Drops every capability that c does not bound from the bounding set (with c->has false: all).
@@ -85,10 +86,12 @@ int lsm_apply_exec(int procfd, const struct spec_process *p, struct err *e);
 int keyring_join(const char *name, struct err *e);
 
 /* ---- process attributes ---- */
-/* prlimit(2) on the calling process, resp. on pid. EPERM on RLIMIT_MEMLOCK is tolerated
- * (log_debug). */
-int rlimits_apply(pid_t pid, const struct spec_process *p, struct err *e);
-int rlimits_apply_to(pid_t pid, const struct spec_process *p, struct err *e);
+/* What raising takes a privilege: the hard limits of pid (0: the calling process) that are lower
+ * than wanted. The others stay, so that the process can still open what it needs. prlimit(2); EPERM
+ * on RLIMIT_MEMLOCK is tolerated (log_debug). */
+int rlimits_raise(pid_t pid, const struct spec_process *p, struct err *e);
+/* All limits of the calling process, exactly. */
+int rlimits_apply(const struct spec_process *p, struct err *e);
 int sched_apply(const struct spec_process *p, struct err *e); /* scheduler, then ioPriority */
 int mem_policy_apply(const struct spec_mem_policy *m, struct err *e); /* set_mempolicy(2) */
 /* Writes <procfd>/PID/oom_score_adj; pid as procfd's namespace counts, 0: the calling process. */

@@ -8,7 +8,7 @@ import time
 
 from lib.container import must, wait_for
 from lib.terminal import open_pty
-from lib.testing import timeout
+from lib.testing import cases, timeout
 
 
 def test_state_of_a_paused_created_container(t):
@@ -80,3 +80,22 @@ def test_continued_terminal_is_raw_again(t):
     t.eq(p.wait(10), 0)
     os.close(s)
     m.close()
+
+
+@cases(**{f"{n}{'_userns' if u else ''}": (n, u) for n in (3, 8, 20) for u in (False, True)})
+def test_few_descriptors(t, limit, userns):
+    """The payload's limit is not the runtime's: init lives until start, and exec works."""
+    c = t.container("/bin/sh", "-c", "ulimit -Hn; ulimit -Sn")
+    if userns:
+        c.config.userns()
+        c.bundle.chown(100000, 100000)
+    c.config.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": limit, "soft": limit}]
+    t.need(t.is_bailey or not userns, "peers fail")
+    t.eq(must(c.run()).out.split(), [str(limit)] * 2)
+    c.config.args("/probe", "sleep")
+    must(c.create())
+    for _ in range(3):
+        t.eq(c.status(), "created")
+    must(c.start())
+    t.eq(c.status(), "running")
+    t.eq(must(c.exec("/bin/sh", "-c", "ulimit -Hn")).out.strip(), str(limit))

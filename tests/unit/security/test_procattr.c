@@ -77,17 +77,17 @@ static void rlimits_body(void)
 	struct err e = ERR_INIT;
 	struct rlimit got;
 
-	CHECK_INT(rlimits_apply(0, &p, &e), 0);
+	CHECK_INT(rlimits_apply(&p, &e), 0);
 	getrlimit(RLIMIT_NOFILE, &got);
 	CHECK(got.rlim_cur == 100 && got.rlim_max == 200);
 	getrlimit(RLIMIT_CORE, &got);
 	CHECK(got.rlim_cur == 0 && got.rlim_max == 0);
 	drop_caps();
 	l[0].hard = 300;
-	CHECK_INT(rlimits_apply(0, &p, &e), -EPERM);
+	CHECK_INT(rlimits_apply(&p, &e), -EPERM);
 	CHECK_HAS(e.msg, "RLIMIT_NOFILE: soft 100, hard 300: raising the hard limit above 200");
 	l[0] = (struct spec_rlimit){ RLIMIT_NOFILE, "RLIMIT_NOFILE", 9, 8 };
-	CHECK_INT(rlimits_apply(0, &p, &e), -EINVAL);
+	CHECK_INT(rlimits_apply(&p, &e), -EINVAL);
 	CHECK_HAS(e.msg, "soft 9 is above hard 8");
 }
 TEST(rlimits)
@@ -101,33 +101,43 @@ static void memlock_body(void)
 	struct spec_process p = { .rlimits = { l, 1 } };
 	struct err e = ERR_INIT;
 
-	CHECK_INT(rlimits_apply(0, &p, &e), 0);
+	CHECK_INT(rlimits_apply(&p, &e), 0);
 	drop_caps();
 	l[0].soft = l[0].hard = RLIM_INFINITY;
-	CHECK_INT(rlimits_apply(0, &p, &e), 0);
+	CHECK_INT(rlimits_apply(&p, &e), 0);
 }
 TEST(memlock_may_stay_low)
 {
 	in_child(memlock_body);
 }
 
-TEST(rlimits_of_another_process)
+/* Nothing is lowered, and what is high enough is not asked for. */
+TEST(raising_leaves_the_rest)
 {
-	struct spec_rlimit l[] = { { RLIMIT_NOFILE, "RLIMIT_NOFILE", 50, 60 } };
-	struct spec_process p = { .rlimits = { l, 1 } };
+	struct spec_rlimit l[] = { { RLIMIT_NOFILE, "RLIMIT_NOFILE", 50, 60 },
+		{ RLIMIT_CORE, "RLIMIT_CORE", 0, RLIM_INFINITY } };
+	struct spec_process p = { .rlimits = { l, 2 } };
+	struct rlimit low = { .rlim_cur = 10, .rlim_max = 20 };
 	struct err e = ERR_INIT;
-	struct rlimit got = { 0 };
+	struct rlimit got = { 0 }, before;
 	pid_t pid;
 
+	getrlimit(RLIMIT_NOFILE, &before);
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
 		pause();
 		_exit(0);
 	}
-	CHECK_INT(rlimits_apply(pid, &p, &e), 0);
+	prlimit(pid, RLIMIT_CORE, &low, NULL);
+	/* with CAP_SYS_RESOURCE it is raised, without that is told */
+	if (rlimits_raise(pid, &p, &e) < 0)
+		CHECK_HAS(e.msg, "RLIMIT_CORE: soft 0, hard unlimited: raising");
+	else
+		CHECK(prlimit(pid, RLIMIT_CORE, NULL, &got) == 0 && got.rlim_cur == 10 &&
+		      got.rlim_max == RLIM_INFINITY);
 	prlimit(pid, RLIMIT_NOFILE, NULL, &got);
-	CHECK(got.rlim_cur == 50 && got.rlim_max == 60);
+	CHECK(got.rlim_cur == before.rlim_cur && got.rlim_max == before.rlim_max);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 }
@@ -289,6 +299,6 @@ TEST(personalities)
 	in_child(personality_body);
 }
 
-TEST_MAIN(T(lists), T(rlimits), T(memlock_may_stay_low), T(rlimits_of_another_process),
+TEST_MAIN(T(lists), T(rlimits), T(memlock_may_stay_low), T(raising_leaves_the_rest),
     T(scheduler_and_ioprio), T(real_time), T(affinity), T(memory_policy), T(oom_score),
     T(personalities))
