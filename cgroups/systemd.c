@@ -177,6 +177,11 @@ int systemd_adopt(bool user, const char *path, const char *below, pid_t pid, str
 
 /* ---- update ---- */
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct sd_prop *)a)->name, ((const struct sd_prop *)b)->name);
+}
+
 int systemd_update(bool user, const struct cgroup *c, const struct spec_resources *r, struct err *e)
 {
 	_cleanup_systemd_ struct systemd *s = NULL;
@@ -191,6 +196,10 @@ int systemd_update(bool user, const struct cgroup *c, const struct spec_resource
 	rc = systemd_connect(user, &s, e);
 	if (rc == 0)
 		rc = limit_properties(s, &props, &plan, c->dirfd, e);
+	/* systemd keeps each in a file and looks for them in this order: in another the unit would
+	 * be said to need a daemon-reload. */
+	if (props.n)
+		qsort(props.v, props.n, sizeof(*props.v), by_name);
 	if (rc == 0 && props.n)
 		rc = sd_set_properties(s, sd_unit_of(c->path), &props, e);
 	return rc < 0 ? rc : cg_enable_above(c->path, &plan, e);

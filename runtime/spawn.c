@@ -105,12 +105,20 @@ struct broker_report {
 	struct err err;
 };
 
+/* In a cgroup namespace nobody may clone into a cgroup from outside of it (the mount option
+ * nsdelegate, systemd's default): the child joins that one itself, as it can in any user namespace
+ * that exists already. */
+static unsigned broker_mask(const struct ns_set *ns)
+{
+	return joined_mask(ns) & ~(ns->fds[NS_USER] >= 0 ? 1u << NS_CGROUP : 0);
+}
+
 /* Returns in the container's process only. */
 static void broker(const struct ns_set *ns, int cgroupfd, int sock)
 {
 	struct broker_report report = { 0 };
 
-	if (ns_join(ns, joined_mask(ns), &report.err) == 0) {
+	if (ns_join(ns, broker_mask(ns), &report.err) == 0) {
 		report.pid = clone_child(ns, cgroupfd, CLONE_PARENT, NULL);
 		if (report.pid == 0)
 			return;
@@ -139,7 +147,7 @@ static int spawn_by_broker(const struct ns_set *ns, int cgroupfd, pid_t *ret_pid
 		return err_errno(e, errno, "fork");
 	if (pid == 0) {
 		broker(ns, cgroupfd, wr);
-		*ret_joined = joined_mask(ns);
+		*ret_joined = broker_mask(ns);
 		return 0;
 	}
 	closep(&wr);
