@@ -20,7 +20,7 @@ static int memfd_of(const char *path)
 {
 	_cleanup_free_ char *text = NULL;
 	int fd = memfd_create("bailey", MFD_CLOEXEC | MFD_ALLOW_SEALING), from;
-	size_t len;
+	size_t len = 0;
 
 	from = open(path, O_RDONLY | O_CLOEXEC);
 	CHECK(fd >= 0 && from >= 0 && fd_read_all(from, 64 << 20, &text, &len) == 0);
