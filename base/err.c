@@ -1,5 +1,7 @@
 #include "base/err.h"
 
+#include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,11 +13,16 @@ static void one_line(struct err *e)
 			*p = '?';
 }
 
+/* In the middle of a sentence, and as Go's errors are spelled: engines look for "permission
+ * denied", some of them in just these letters. */
 static void append_cause(struct err *e)
 {
 	size_t used = strlen(e->msg);
+	const char *cause = strerror(e->code);
+	bool word = isupper((unsigned char)cause[0]) && !isupper((unsigned char)cause[1]);
 
-	snprintf(e->msg + used, sizeof(e->msg) - used, ": %s", strerror(e->code));
+	snprintf(e->msg + used, sizeof(e->msg) - used, ": %c%s",
+	    word ? tolower((unsigned char)cause[0]) : cause[0], cause + 1);
 }
 
 int err_errno(struct err *e, int code, const char *fmt, ...)

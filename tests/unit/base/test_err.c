@@ -10,9 +10,9 @@ TEST(messages)
 	struct err e = ERR_INIT;
 
 	CHECK_INT(err_errno(&e, ENOENT, "open %s", "/x"), -ENOENT);
-	CHECK_STR(e.msg, "open /x: No such file or directory");
+	CHECK_STR(e.msg, "open /x: no such file or directory");
 	CHECK_INT(err_wrap(&e, "bundle %d", 7), -ENOENT);
-	CHECK_STR(e.msg, "bundle 7: open /x: No such file or directory");
+	CHECK_STR(e.msg, "bundle 7: open /x: no such file or directory");
 	CHECK_INT(err_exit(&e, 127), -ENOENT);
 	CHECK_INT(e.exit, 127);
 	err_clear(&e);
@@ -30,7 +30,7 @@ TEST(long_messages_keep_their_cause)
 	memset(big, 'x', sizeof(big));
 	big[sizeof(big) - 1] = '\0';
 	err_errno(&e, EACCES, "%s", big);
-	CHECK_HAS(e.msg, "Permission denied");
+	CHECK_HAS(e.msg, "permission denied");
 	err_set(&e, EINVAL, "the cause");
 	err_wrap(&e, "%s", big);
 	CHECK_HAS(e.msg, "the cause");
@@ -44,9 +44,9 @@ TEST(quoted_text_stays_one_line)
 	err_set(&e, EINVAL, "--%s: unknown", "a\nb\033[2J\177");
 	CHECK_STR(e.msg, "--a?b?[2J?: unknown");
 	err_errno(&e, ENOENT, "open %s", "x\ny");
-	CHECK_STR(e.msg, "open x?y: No such file or directory");
+	CHECK_STR(e.msg, "open x?y: no such file or directory");
 	err_wrap(&e, "%s", "\r\u00e9");
-	CHECK_STR(e.msg, "?\u00e9: open x?y: No such file or directory");
+	CHECK_STR(e.msg, "?\u00e9: open x?y: no such file or directory");
 }
 
 TEST(arena_keeps_everything)

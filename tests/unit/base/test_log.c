@@ -213,7 +213,7 @@ TEST(open_errors)
 	char longname[128] = "syslog:";
 
 	CHECK_INT(log_open("/nonexistent-dir/log", LOG_TEXT, false, &e), -ENOENT);
-	CHECK_STR(e.msg, "--log: open /nonexistent-dir/log: No such file or directory");
+	CHECK_STR(e.msg, "--log: open /nonexistent-dir/log: no such file or directory");
 	memset(longname + 7, 'a', 100);
 	CHECK_INT(log_open(longname, LOG_TEXT, false, &e), -EINVAL);
 	CHECK_HAS(e.msg, "longer than 63 bytes");

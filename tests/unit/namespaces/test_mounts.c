@@ -119,7 +119,7 @@ static void in_kernel_explains(void)
 	f.m[0].type = "bind";
 	f.m[0].source = "missing/here";
 	CHECK_INT(fx_run(&f, NULL), -ENOENT);
-	CHECK_HAS(f.e.msg, ".mounts[0].source: \"" FX_DIR "/missing/here\": No such file");
+	CHECK_HAS(f.e.msg, ".mounts[0].source: \"" FX_DIR "/missing/here\": no such file");
 }
 
 /* ---- binds ---- */

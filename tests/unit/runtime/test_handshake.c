@@ -73,7 +73,7 @@ TEST(errors_outlive_unread_messages)
 	}
 	closep(&sockets[1]);
 	CHECK_INT(hs_expect(sockets[0], "init", HS_READY, NULL, &e), -ENOENT);
-	CHECK_STR(e.msg, "exec: \"nosuch\": No such file or directory");
+	CHECK_STR(e.msg, "exec: \"nosuch\": no such file or directory");
 	CHECK_INT(e.exit, 127);
 	close_pair();
 	waitpid(pid, NULL, 0);

@@ -124,11 +124,11 @@ TEST(rootfs)
 	_cleanup_spec_ struct spec *s = NULL;
 
 	CHECK_INT(spec_load(dir, NULL, &s, &e), -ENOENT);
-	want = xasprintf("config.json: .root.path: rootfs \"%s\": No such file or directory", root);
+	want = xasprintf("config.json: .root.path: rootfs \"%s\": no such file or directory", root);
 	CHECK_STR(e.msg, want);
 	CHECK_INT(close(open(root, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
 	CHECK_INT(spec_load(dir, NULL, &s, &e), -ENOTDIR);
-	notdir = xasprintf("config.json: .root.path: rootfs \"%s\": Not a directory", root);
+	notdir = xasprintf("config.json: .root.path: rootfs \"%s\": not a directory", root);
 	CHECK_STR(e.msg, notdir);
 	unlink(root);
 	CHECK(mkdir(root, 0700) == 0);
@@ -154,7 +154,7 @@ TEST(config_elsewhere)
 		CHECK_STR(s->root.path, root);
 	remove_bundle(dir);
 	CHECK_INT(spec_load(dir, NULL, &s, &e), -ENOENT);
-	CHECK_HAS(e.msg, "/config.json: No such file or directory");
+	CHECK_HAS(e.msg, "/config.json: no such file or directory");
 	remove_bundle(other);
 }
 
