@@ -2,11 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -78,11 +76,6 @@ static int probe_pidfd_send_signal(void)
 	return sys_pidfd_send_signal(-EBADF, 0);
 }
 
-static int probe_pidfd_getfd(void)
-{
-	return sys_pidfd_getfd(-EBADF, -EBADF);
-}
-
 static int probe_close_range(void)
 {
 	return (int)syscall(SYS_close_range, 1U, 0U, 0U);
@@ -102,7 +95,6 @@ static const struct {
 	{ "mount_setattr", probe_mount_setattr },
 	{ "pidfd_open", probe_pidfd_open },
 	{ "pidfd_send_signal", probe_pidfd_send_signal },
-	{ "pidfd_getfd", probe_pidfd_getfd },
 	{ "close_range", probe_close_range },
 };
 
@@ -134,25 +126,6 @@ int kernel_require(struct err *e)
 	return 0;
 }
 
-int kernel_cap_last(void)
-{
-	static int last = -1;
-
-	if (last >= 0)
-		return last;
-	/* prctl(2) rather than /proc/sys/kernel/cap_last_cap: no file system to trust or to miss.
-	 */
-	int cap = CAP_LAST_CAP;
-	if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0) {
-		while (cap < 63 && prctl(PR_CAPBSET_READ, cap + 1, 0, 0, 0) >= 0)
-			cap++;
-	} else {
-		while (cap > 0 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) < 0)
-			cap--;
-	}
-	return last = cap;
-}
-
 bool kernel_has_apparmor(void)
 {
 	static int known = -1;
@@ -174,23 +147,5 @@ bool kernel_has_selinux(void)
 	if (known < 0)
 		known = statfs("/sys/fs/selinux", &st) == 0 &&
 			(unsigned long)st.f_type == SELINUX_MAGIC;
-	return known;
-}
-
-bool kernel_has_time_ns(void)
-{
-	static int known = -1;
-
-	if (known < 0)
-		known = access("/proc/self/ns/time", F_OK) == 0;
-	return known;
-}
-
-bool kernel_has_cgroup_ns(void)
-{
-	static int known = -1;
-
-	if (known < 0)
-		known = access("/proc/self/ns/cgroup", F_OK) == 0;
 	return known;
 }

@@ -15,9 +15,5 @@
  * ENOSYS). */
 int kernel_require(struct err *e);
 
-/* Highest capability number the kernel knows (/proc/sys/kernel/cap_last_cap). */
-int kernel_cap_last(void);
 bool kernel_has_apparmor(void); /* enabled, by /sys/module/apparmor/parameters/enabled */
 bool kernel_has_selinux(void);	/* selinuxfs mounted */
-bool kernel_has_time_ns(void);
-bool kernel_has_cgroup_ns(void);

@@ -103,15 +103,6 @@ char **strv_split(const char *s, char sep)
 	return v;
 }
 
-char **strv_dup(char *const *v)
-{
-	char **copy = xcalloc(strv_len(v) + 1, sizeof(char *));
-
-	for (size_t i = 0; v && v[i]; i++)
-		copy[i] = xstrdup(v[i]);
-	return copy;
-}
-
 void strv_free(char **v)
 {
 	for (size_t i = 0; v && v[i]; i++)

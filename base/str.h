@@ -38,7 +38,6 @@ void strv_push(char ***v, char *owned); /* takes ownership of owned */
 size_t strv_len(char *const *v);	/* NULL counts as empty */
 bool strv_contains(char *const *v, const char *s);
 char **strv_split(const char *s, char sep); /* caller frees; empty fields are dropped */
-char **strv_dup(char *const *v);
 void strv_free(char **v);
 static inline void strv_freep(char ***v)
 {

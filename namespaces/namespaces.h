@@ -43,10 +43,6 @@ int userns_new(const struct spec_id_maps *uids, const struct spec_id_maps *gids,
 /* In the child, after the maps are written: setgroups([]) where allowed, setresgid(0),
  * setresuid(0). */
 int userns_become_root(struct err *e);
-/* Was setgroups(2) denied in the calling process's user namespace? procfd: trusted procfs root. */
-bool userns_setgroups_denied(int procfd);
-/* Container id -> host id through maps; -EINVAL when unmapped. Empty maps: identity. */
-int id_map_to_host(const struct spec_id_maps *m, uint32_t id, uint32_t *ret);
 
 /* unshare(CLONE_NEWTIME), offsets, then setns into it (time_namespaces(7)). For a new time
  * namespace. */

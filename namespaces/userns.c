@@ -104,32 +104,3 @@ int userns_become_root(struct err *e)
 		    "containerID 0?)");
 	return 0;
 }
-
-bool userns_setgroups_denied(int procfd)
-{
-	_cleanup_free_ char *s = NULL;
-
-	return kfile_read(procfd, "self/setgroups", &s) == 0 && streq(s, "deny");
-}
-
-int id_map_to_host(const struct spec_id_maps *m, uint32_t id, uint32_t *ret)
-{
-	if (m->n == 0) {
-		*ret = id;
-		return 0;
-	}
-	for (size_t i = 0; i < m->n; i++) {
-		const struct spec_id_map *v = &m->v[i];
-		uint64_t host;
-
-		if (id < v->container_id || id - v->container_id >= v->size)
-			continue;
-		host = (uint64_t)v->host_id + (id - v->container_id);
-		/* (uint32_t)-1 is "no id" to the kernel. */
-		if (host >= UINT32_MAX)
-			return -EINVAL;
-		*ret = (uint32_t)host;
-		return 0;
-	}
-	return -EINVAL;
-}

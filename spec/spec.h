@@ -7,7 +7,7 @@
  *
  * The decoder is a set of tables (spec/decode.c and the tables beside it); `features` is generated
  * from the same tables. Unknown properties are ignored as the specification demands; known ones
- * that bailey does not execute are refused by spec_validate().
+ * that bailey does not execute are refused by validate.c.
  */
 #pragma once
 #include <stdbool.h>

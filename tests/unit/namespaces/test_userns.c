@@ -219,38 +219,4 @@ TEST(grants)
 	CHECK_INT(id, 4294967290U);
 }
 
-TEST(map_to_host)
-{
-	MAPS(m, { 0, 1000, 10 }, { 100, 5, 1 }, { 200, 4294967290U, 100 });
-	struct spec_id_maps none = { 0 };
-	uint32_t id = 42;
-
-	CHECK(id_map_to_host(&m, 0, &id) == 0 && id == 1000);
-	CHECK(id_map_to_host(&m, 9, &id) == 0 && id == 1009);
-	CHECK(id_map_to_host(&m, 100, &id) == 0 && id == 5);
-	id = 42;
-	CHECK_INT(id_map_to_host(&m, 10, &id), -EINVAL);
-	CHECK_INT(id_map_to_host(&m, 101, &id), -EINVAL);
-	CHECK_INT(id_map_to_host(&m, 205, &id), -EINVAL); /* (uid_t)-1 */
-	CHECK_INT(id_map_to_host(&m, 250, &id), -EINVAL); /* wraps */
-	CHECK_INT(id, 42);
-	CHECK(id_map_to_host(&none, 7, &id) == 0 && id == 7);
-}
-
-static void setgroups_body(int rootfd)
-{
-	int procfd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	CHECK(!userns_setgroups_denied(procfd));
-	CHECK_INT(unshare(CLONE_NEWUSER), 0);
-	make_file("/proc/self/setgroups", "deny");
-	CHECK(userns_setgroups_denied(procfd));
-	close(procfd);
-}
-TEST(setgroups_denied)
-{
-	in_sandbox(0, setgroups_body);
-}
-
-TEST_MAIN(T(privileged), T(empty_map), T(single_own_id), T(without_helper), T(helper), T(grants),
-    T(map_to_host), T(setgroups_denied))
+TEST_MAIN(T(privileged), T(empty_map), T(single_own_id), T(without_helper), T(helper), T(grants))
