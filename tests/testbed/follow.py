@@ -3,7 +3,7 @@ import re
 
 RESULT = re.compile(r"^(ok|FAIL|skip) +[0-9.]+s (.*?)(?:  # .*)?$")
 START = re.compile(r"^# start (.*)$")
-LAST = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
+LAST = re.compile(r"^\d+ passed, \d+ failed, \d+ skipped$")
 
 
 class Follower:
@@ -24,16 +24,17 @@ class Follower:
             # one starts.
             self.running = [n for n in self.running if n != done[2]
                             and not done[2].startswith(n + "::")]
-        self.last = LAST.match(text) or self.last
-        print(text, flush=True)
+        if LAST.match(text):
+            self.last = text  # kept: it is to be the very last
+        else:
+            print(text, flush=True)
 
     def failed(self, why):
         """The run did not come to its end: what ran is named and counted as failed."""
         for name in self.running or ["testbed"]:
-            print(f"FAIL   0.000s {name}\n        {why}")
+            print(f"FAIL   0.000s {name}\n        {why}", flush=True)
         failed = self.counts["FAIL"] + len(self.running or [1])
-        print(f"{self.counts['ok']} passed, {failed} failed, {self.counts['skip']} skipped",
-              flush=True)
+        self.last = f"{self.counts['ok']} passed, {failed} failed, {self.counts['skip']} skipped"
         return 1
 
     def finish(self, status):
