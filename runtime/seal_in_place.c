@@ -25,6 +25,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 
@@ -46,9 +47,9 @@ static uintptr_t page_up(uintptr_t a)
 bool seal_is_this_program(int copy)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	_cleanup_free_ char *first = malloc(page);
+	_cleanup_free_ char *first = xmalloc(page);
 
-	return first && pread(copy, first, page, 0) == (ssize_t)page &&
+	return pread(copy, first, page, 0) == (ssize_t)page &&
 	       memcmp(first, &__ehdr_start, page) == 0;
 }
 

@@ -336,7 +336,7 @@ struct spec {
 	const struct json *json; /* the document itself */
 	const char *text;	 /* as it was read (spec_load only) */
 	size_t text_len;
-	const char *bundle;	 /* absolute */
+	const char *bundle; /* absolute */
 	const char *oci_version;
 	struct {
 		const char *path;
