@@ -1,0 +1,275 @@
+"""Container engines with a daemon, for one test: in a mount and a network namespace of the test's
+own, with a store that the tests of one run share."""
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+
+from . import clock, kernel
+from .bundle import make_rootfs
+from .container import Result, must, open_scratch, slurp
+
+IMAGE = "localhost/bailey-test:1"
+
+
+def go_private(t):
+    """The test's process leaves the machine's /run and network: what daemons keep at fixed places
+    there is gone with the process."""
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
+    kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount("tmpfs", "/run", "tmpfs", 0, "mode=755")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=clock.limit(10))
+    t.later(_remove_cgroup, t.mark)
+
+
+def _remove_cgroup(mark):
+    """The empty parent of the test's containers; one that is not empty is the leak check's."""
+    try:
+        os.rmdir("/sys/fs/cgroup/" + mark)
+    except OSError:
+        pass
+
+
+def shared_dir(t, name):
+    """A directory that one test at a time has, and the next one finds as it was left."""
+    d = os.path.join(t.session, name)
+    os.makedirs(d, exist_ok=True)
+    lock = os.open(d + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return d
+
+
+def image_archive(t, path):
+    """What `docker save` writes, made here: one layer with busybox and the probe."""
+    tree = t.dir("image")
+    make_rootfs(tree, t.probe_path)
+    layer = path + ".layer"
+    with tarfile.open(layer, "w") as tar:
+        tar.add(tree, ".")
+    with open(layer, "rb") as f:
+        digest = hashlib.sha256(f.read()).hexdigest()
+    config = json.dumps({
+        "architecture": "amd64", "os": "linux",
+        "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/usr/bin:/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + digest]}}).encode()
+    name = hashlib.sha256(config).hexdigest() + ".json"
+    manifest = json.dumps([{"Config": name, "RepoTags": [IMAGE],
+                            "Layers": ["layer.tar"]}]).encode()
+    with tarfile.open(path, "w") as tar:
+        for entry, data in ((name, config), ("manifest.json", manifest)):
+            info = tarfile.TarInfo(entry)
+            info.size = len(data)
+            with open_scratch() as f:
+                f.write(data)
+                f.seek(0)
+                tar.addfile(info, f)
+        tar.add(layer, "layer.tar")
+    os.unlink(layer)
+    shutil.rmtree(tree)
+    return path
+
+
+class Daemon:
+    """A process that serves until it is ended."""
+
+    def __init__(self, argv, log, env):
+        self.argv, self.log = argv, log
+        with open(log, "ab") as f:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=f, stderr=f,
+                                            env=env)
+
+    def wait_ready(self, ready, seconds=60):
+        end = time.monotonic() + clock.limit(seconds)
+        while not ready():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"{self.argv[0]} did not come up: {self.last_words()}")
+            time.sleep(0.05)
+
+    def last_words(self, lines=15):
+        with open(self.log, errors="replace") as f:
+            return "".join(f.readlines()[-lines:])
+
+    def stop(self):
+        if self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(clock.limit(30))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Client:
+    """Runs an engine's commands to their end."""
+
+    def __init__(self, argv, env):
+        self._argv, self.env = argv, env
+
+    def argv(self, *args):
+        return [*self._argv, *map(str, args)]
+
+    def popen(self, *args, **kw):
+        return subprocess.Popen(self.argv(*args), env=self.env, **kw)
+
+    def __call__(self, *args, input=None, timeout=60, **kw):
+        argv = self.argv(*args)
+        with open_scratch() as out, open_scratch() as err:
+            p = subprocess.Popen(
+                argv, env=self.env, stdout=out, stderr=err,
+                stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL, **kw)
+            try:
+                p.communicate(None if input is None else input.encode(), clock.limit(timeout))
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+                raise AssertionError(
+                    f"time-out: {Result(argv, 'time-out', slurp(out), slurp(err))}") from None
+            return Result(argv, p.returncode, slurp(out), slurp(err))
+
+
+def need_programs(t, *names):
+    for n in names:
+        t.need(shutil.which(n), f"{n} is not installed")
+
+
+def runtime_path(t, runtime):
+    """Of a case: a peer's name, or None for the runtime under test."""
+    if runtime:
+        need_programs(t, runtime)
+        return shutil.which(runtime)
+    return t.runtime.path
+
+
+class Docker(Client):
+    """dockerd with the runtime as its default, and the docker command."""
+
+    def __init__(self, t, runtime, **conf):
+        need_programs(t, "dockerd", "docker", "containerd", "iptables")
+        self.runtime = path = runtime_path(t, runtime)
+        d = shared_dir(t, "docker-" + (runtime or "tested"))
+        go_private(t)
+        self.t = t
+        self.name_count = 0
+        self.conf = t.file("daemon.json", json.dumps({
+            "runtimes": {"tested": {"path": path}}, "default-runtime": "tested",
+            "exec-opts": ["native.cgroupdriver=cgroupfs"], "cgroup-parent": "/" + t.mark,
+            "storage-driver": "vfs", "data-root": d, "exec-root": "/run/docker",
+            "pidfile": "/run/docker.pid", "hosts": ["unix:///run/docker.sock"], "group": "root",
+            **conf}))
+        super().__init__(["docker"], {
+            "PATH": os.environ["PATH"], "HOME": t.dir("home"), "DOCKER_BUILDKIT": "0",
+            "DOCKER_HOST": "unix:///run/docker.sock"})
+        self.daemon = None
+        t.later(self._end)
+        self.start()
+        if self("image", "inspect", IMAGE).code != 0:
+            must(self("load", "-i", image_archive(t, t.tmp + "/image.tar"), timeout=120))
+
+    def start(self):
+        self.daemon = Daemon(["dockerd", "--config-file", self.conf], self.t.tmp + "/dockerd.log",
+                             self.env)
+        self.daemon.wait_ready(lambda: self("version").code == 0)
+
+    def _end(self):
+        ids = self("ps", "-aq").out.split()
+        if ids:
+            self("rm", "-f", "-v", *ids)
+        self("network", "prune", "-f")
+        self("volume", "prune", "-f")
+        self.daemon.stop()
+
+    # ---- as a test says it ----
+    def name(self):
+        self.name_count += 1
+        return f"{self.t.mark}-{self.name_count}"
+
+    def run(self, *args, opts=(), **kw):
+        return self("run", "--rm", *opts, IMAGE, *args, **kw)
+
+    def up(self, *args, opts=()):
+        n = self.name()
+        must(self("run", "-d", "--name", n, *opts, IMAGE, *(args or ("/probe", "sleep"))))
+        return n
+
+    def inspect(self, name):
+        return json.loads(must(self("inspect", name)).out)[0]
+
+
+CONTAINERD = """version = 2
+root = "{root}"
+state = "/run/containerd"
+[grpc]
+  address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{image}"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+    default_runtime_name = "tested"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested.options]
+        BinaryName = "{runtime}"
+        SystemdCgroup = false
+"""
+
+
+class Containerd(Client):
+    """containerd and its command ctr, in a containerd namespace of the test's name."""
+
+    def __init__(self, t, runtime, namespace=None):
+        need_programs(t, "containerd", "ctr")
+        self.runtime = runtime_path(t, runtime)
+        d = shared_dir(t, "containerd-" + (runtime or "tested"))
+        go_private(t)
+        self.t, self.namespace = t, namespace or t.mark
+        self.socket = "/run/containerd/containerd.sock"
+        self.name_count = 0
+        conf = t.file("containerd.toml", CONTAINERD.format(
+            root=d, image=IMAGE, runtime=self.runtime))
+        super().__init__(["ctr", "--address", self.socket, "--namespace", self.namespace],
+                         {"PATH": os.environ["PATH"], "HOME": t.dir("home")})
+        self.daemon = Daemon(["containerd", "--config", conf], t.tmp + "/containerd.log", self.env)
+        t.later(self._end)
+        self.daemon.wait_ready(lambda: self("version").code == 0)
+        must(self("image", "import", "--snapshotter", "native",
+                  image_archive(t, t.tmp + "/image.tar"), timeout=120))
+
+    def _end(self):
+        for n in self("tasks", "ls", "-q").out.split():
+            self("tasks", "rm", "-f", n)
+        for n in self("containers", "ls", "-q").out.split():
+            self("containers", "rm", n)
+        for n in self("images", "ls", "-q").out.split():
+            self("images", "rm", "--sync", n)
+        self.daemon.stop()
+
+    def name(self):
+        self.name_count += 1
+        return f"{self.t.mark}-{self.name_count}"
+
+    def options(self, *more):
+        with open("/sys/fs/cgroup/cgroup.controllers") as f:
+            # ctr asks for 1024 shares unless told otherwise.
+            shares = [] if "cpu" in f.read().split() else ["--cpu-shares", "0"]
+        return ["--snapshotter", "native", "--runtime", "io.containerd.runc.v2", "--runc-binary",
+                self.runtime, *shares, *more]
+
+    def run(self, *args, opts=(), **kw):
+        return self("run", "--rm", *self.options(*opts), IMAGE, self.name(), *args, **kw)
+
+    def up(self, *args, opts=()):
+        n = self.name()
+        must(self("run", "-d", *self.options(*opts), IMAGE, n, *(args or ("/probe", "sleep"))))
+        return n
+
+    def status(self, name):
+        for line in must(self("tasks", "ls")).out.splitlines()[1:]:
+            f = line.split()
+            if f[0] == name:
+                return f[2]
+        return None
