@@ -128,6 +128,10 @@ int systemd_start(struct systemd *s, const struct systemd_scope *want, struct cg
     pid_t *ret_holder, struct err *e);
 /* Kills and reaps it; 0 is none, and is what stays. */
 void systemd_end_holder(pid_t *holder);
+/* After that, before cgroup_apply: sets what could not be set while the holder lived, that is, a
+ * limit of one task. */
+int systemd_settle(
+    bool user, const struct cgroup *c, const struct spec_resources *r, struct err *e);
 /* Has systemd move a process into the scope (below: "" or a path below it), for callers that may
  * not do it themselves: a login session is outside what its user's manager was delegated. */
 int systemd_adopt(bool user, const char *path, const char *below, pid_t pid, struct err *e);

@@ -99,6 +99,19 @@ static int limit_properties(
 	return r < 0 ? r : sd_props_from_plan(p, plan, dirfd, version, e);
 }
 
+/* As long as the holder lives there must be room for init beside it. Returns whether there was
+ * none, so that systemd_settle() has to take it away again. */
+static bool make_room(struct sd_props *p)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		if (streq(p->v[i].name, "TasksMax") && streq(p->v[i].v[0], "1")) {
+			sd_props_u64(p, "TasksMax", 2);
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Where the holder is now is where the scope is, whatever was planned. */
 static int open_scope(
     pid_t holder, const char *unit, const struct cg_plan *plan, struct cgroup *ret, struct err *e)
@@ -136,8 +149,11 @@ static int start_scope(struct systemd *s, const struct systemd_scope *want, pid_
 		return r;
 	fixed_properties(&props, want->id, place.slice, holder);
 	if ((r = limit_properties(s, &props, &plan, -EBADF, e)) < 0 ||
-	    (r = sd_props_from_annotations(&props, want->annotations, e)) < 0 ||
-	    (r = sd_start_unit(s, place.unit, &props, e)) < 0)
+	    (r = sd_props_from_annotations(&props, want->annotations, e)) < 0)
+		return r;
+	(void)make_room(&props);
+	r = sd_start_unit(s, place.unit, &props, e);
+	if (r < 0)
 		return r;
 	return open_scope(holder, place.unit, &plan, ret, e);
 }
@@ -203,6 +219,22 @@ int systemd_update(bool user, const struct cgroup *c, const struct spec_resource
 	if (rc == 0 && props.n)
 		rc = sd_set_properties(s, sd_unit_of(c->path), &props, e);
 	return rc < 0 ? rc : cg_enable_above(c->path, &plan, e);
+}
+
+int systemd_settle(bool user, const struct cgroup *c, const struct spec_resources *r, struct err *e)
+{
+	_cleanup_systemd_ struct systemd *s = NULL;
+	_cleanup_plan_ struct cg_plan plan = { 0 };
+	_cleanup_props_ struct sd_props all = { 0 }, tasks = { 0 };
+	int rc = cg_plan(&plan, r, c->dirfd, e);
+
+	if (rc == 0)
+		rc = sd_props_from_plan(&all, &plan, c->dirfd, 0, e);
+	if (rc < 0 || !make_room(&all))
+		return rc;
+	sd_props_u64(&tasks, "TasksMax", 1);
+	rc = systemd_connect(user, &s, e);
+	return rc < 0 ? rc : sd_set_properties(s, sd_unit_of(c->path), &tasks, e);
 }
 
 /* ---- stop ---- */

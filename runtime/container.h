@@ -107,6 +107,9 @@ int container_plan_cgroup(
  * keeps the scope alive, for systemd_end_holder() once init is in it. */
 int container_make_cgroup(const struct globals *g, struct container *c, const struct spec *s,
     struct cgroup *ret, pid_t *ret_holder, struct err *e);
+/* Once init is in it: limits and device rules. */
+int container_apply_cgroup(const struct container *c, const struct cgroup *cg,
+    const struct spec_resources *res, bool with_devices, struct err *e);
 /* Limits only what res sets; the device rules, if it has some. */
 int container_update_cgroup(
     const struct container *c, const struct spec_resources *res, struct err *e);

@@ -166,6 +166,14 @@ int container_make_cgroup(const struct globals *g, struct container *c, const st
 	return r < 0 ? r : container_save(c, e);
 }
 
+int container_apply_cgroup(const struct container *c, const struct cgroup *cg,
+    const struct spec_resources *res, bool with_devices, struct err *e)
+{
+	int r = c->systemd ? systemd_settle(c->systemd_user, cg, res, e) : 0;
+
+	return r < 0 ? r : cgroup_apply(cg, res, with_devices, e);
+}
+
 int container_update_cgroup(
     const struct container *c, const struct spec_resources *res, struct err *e)
 {

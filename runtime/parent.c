@@ -316,7 +316,8 @@ static int limit_and_compile(struct creation *k, struct seccomp_prog *prog, stru
 	int r = 0;
 
 	if (k->cg.dirfd >= 0)
-		r = cgroup_apply(&k->cg, &k->spec->resources, !k->g->is_rootless, e);
+		r = container_apply_cgroup(
+		    k->c, &k->cg, &k->spec->resources, !k->g->is_rootless, e);
 	if (r == 0 && k->spec->seccomp.has)
 		r = seccomp_compile(&k->spec->seccomp, prog, e);
 	return r;

@@ -176,6 +176,26 @@ TEST(update)
 	end(&u);
 }
 
+/* The holder is a task too. */
+TEST(one_task)
+{
+	struct spec_resources one = { .pids_limit = { true, 1 } },
+			      two = { .pids_limit = { true, 2 } };
+	struct run u;
+
+	if (!ready())
+		return;
+	CHECK_INT(start(&u, "five", &one), 0);
+	CHECK_HAS(fake_log->text, "(TasksMax <2 > )");
+	systemd_end_holder(&u.holder);
+	CHECK_INT(systemd_settle(false, &u.cg, &one, &u.e), 0);
+	CHECK_HAS(fake_log->text, "SetUnitProperties t-five.scope true [(TasksMax <1 > ) ]");
+	fake_log->text[0] = '\0';
+	CHECK_INT(systemd_settle(false, &u.cg, &two, &u.e), 0);
+	CHECK_STR(fake_log->text, "");
+	end(&u);
+}
+
 /* A scope with the name of one that is over is not touched; nor is there an error. */
 TEST(stop)
 {
@@ -235,4 +255,4 @@ TEST(no_bus)
 }
 
 TEST_MAIN(T(scope), T(early_signal), T(failures), T(failed_leftover),
-    T(holder_dies_with_the_runtime), T(update), T(stop), T(adopt), T(no_bus))
+    T(holder_dies_with_the_runtime), T(update), T(one_task), T(stop), T(adopt), T(no_bus))
