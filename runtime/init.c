@@ -192,7 +192,11 @@ static int prepare(struct init *i, struct err *e)
 		.seccomp = &i->seccomp,
 		.seccomp_agent = a->seccomp_agent,
 	};
-	if ((r = payload_prepare(&i->payload, true, e)) < 0)
+	/* So that an unknown label fails create. With hooks to come it waits: it is for the next
+	 * execve, and would become theirs. */
+	if ((i->s->hooks[HOOK_START_CONTAINER].n == 0 &&
+		(r = lsm_apply_exec(a->procfd, i->payload.process, e)) < 0) ||
+	    (r = payload_prepare(&i->payload, true, e)) < 0)
 		return r;
 	/* From here on only a blocking receive is left, which a dead parent ends too; and the
 	 * parent may end right after it has sent HS_KEEP or HS_START. */
