@@ -1,16 +1,25 @@
 /*
  * A profile of config.json becomes one BPF program.
  *
- * libseccomp knows the system calls and writes the comparisons, one context per architecture;
- * seccomp_join.c puts the parts together. Loading is somebody else's work (seccomp_install.c), so
- * that the parent can compile while the child still mounts.
+ * Compiling is on the way of every container that an engine starts, so nothing is written to disk
+ * between containers and nothing is done twice (docs/adr/0006). libseccomp is the authority on two
+ * things: the numbers of calls on each architecture, and rules that contradict each other.
+ *
+ *	profile    here                 checked; actions as the kernel's numbers
+ *	calls      seccomp_resolve.c    per architecture: which rules for which number
+ *	chains     seccomp_chain.c      conditions as comparisons that BPF has
+ *	decisions  seccomp_decide.c     per number: an action, or code that looks at arguments
+ *	code       seccomp_code.c       that code, in self-contained blocks
+ *	           seccomp_library.c    blocks by libseccomp, for contradictions
+ *	program    seccomp_join.c       architectures, search trees over numbers, blocks
+ *
+ * Loading is somebody else's work (seccomp_install.c), so that the parent can compile while the
+ * child still mounts.
  */
 #include <ctype.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -24,43 +33,22 @@
 #define ARGS_MAX   6
 #define ERRNO_BASE EPERM /* the specification's default */
 
-/* From this many rules on a binary tree of numbers beats a chain of comparisons. An empty tree is
- * what libseccomp 2.5 gets wrong, so small profiles never ask for one. */
-#define TREE_MIN_CALLS 32
-
-static void ctx_freep(scmp_filter_ctx *c)
-{
-	if (*c)
-		seccomp_release(*c);
-}
-#define _cleanup_ctx_ _cleanup_(ctx_freep)
-
 static const struct action {
 	const char *name;
-	uint32_t scmp;
+	uint32_t value;
 	bool takes_errno;
 	bool permissive; /* as default action: calls that the profile does not know still work */
 } actions[] = {
-	[SECCOMP_KILL_THREAD] = { "SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD },
-	[SECCOMP_KILL_PROCESS] = { "SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS },
-	[SECCOMP_TRAP] = { "SCMP_ACT_TRAP", SCMP_ACT_TRAP },
-	[SECCOMP_ERRNO] = { "SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0), .takes_errno = true },
+	[SECCOMP_KILL_THREAD] = { "SCMP_ACT_KILL_THREAD", SECCOMP_RET_KILL_THREAD },
+	[SECCOMP_KILL_PROCESS] = { "SCMP_ACT_KILL_PROCESS", SECCOMP_RET_KILL_PROCESS },
+	[SECCOMP_TRAP] = { "SCMP_ACT_TRAP", SECCOMP_RET_TRAP },
+	[SECCOMP_ERRNO] = { "SCMP_ACT_ERRNO", SECCOMP_RET_ERRNO, .takes_errno = true },
 	/* A tracer answers ENOSYS by itself where it means it. */
-	[SECCOMP_TRACE] = { "SCMP_ACT_TRACE", SCMP_ACT_TRACE(0), .takes_errno = true,
+	[SECCOMP_TRACE] = { "SCMP_ACT_TRACE", SECCOMP_RET_TRACE, .takes_errno = true,
 	    .permissive = true },
-	[SECCOMP_ALLOW] = { "SCMP_ACT_ALLOW", SCMP_ACT_ALLOW, .permissive = true },
-	[SECCOMP_LOG] = { "SCMP_ACT_LOG", SCMP_ACT_LOG, .permissive = true },
-	[SECCOMP_NOTIFY] = { "SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY },
-};
-
-static const enum scmp_compare operators[] = {
-	[CMP_NE] = SCMP_CMP_NE,
-	[CMP_LT] = SCMP_CMP_LT,
-	[CMP_LE] = SCMP_CMP_LE,
-	[CMP_EQ] = SCMP_CMP_EQ,
-	[CMP_GE] = SCMP_CMP_GE,
-	[CMP_GT] = SCMP_CMP_GT,
-	[CMP_MASKED_EQ] = SCMP_CMP_MASKED_EQ,
+	[SECCOMP_ALLOW] = { "SCMP_ACT_ALLOW", SECCOMP_RET_ALLOW, .permissive = true },
+	[SECCOMP_LOG] = { "SCMP_ACT_LOG", SECCOMP_RET_LOG, .permissive = true },
+	[SECCOMP_NOTIFY] = { "SCMP_ACT_NOTIFY", SECCOMP_RET_USER_NOTIF },
 };
 
 void seccomp_prog_free(struct seccomp_prog *p)
@@ -69,7 +57,7 @@ void seccomp_prog_free(struct seccomp_prog *p)
 	*p = (struct seccomp_prog){ 0 };
 }
 
-/* action + errno value to libseccomp's number; path is the object, name the property. */
+/* action + errno value to the kernel's number; path is the object, name the property. */
 static int action_value(enum spec_seccomp_action a, const struct opt_u32 *ret_value,
     const char *path, const char *name, uint32_t *ret, struct err *e)
 {
@@ -82,7 +70,7 @@ static int action_value(enum spec_seccomp_action a, const struct opt_u32 *ret_va
 	if (act->takes_errno && v > (a == SECCOMP_ERRNO ? ERRNO_MAX : UINT16_MAX))
 		return err_set(e, ERANGE, "%s.%s: %u: above %d", path, name, v,
 		    a == SECCOMP_ERRNO ? ERRNO_MAX : UINT16_MAX);
-	*ret = act->takes_errno ? act->scmp | v : act->scmp;
+	*ret = act->takes_errno ? act->value | v : act->value;
 	return 0;
 }
 
@@ -110,7 +98,13 @@ static void arch_add(struct seccomp_arch *archs, size_t *n, uint32_t token, cons
 	for (size_t i = 0; i < *n; i++)
 		if (archs[i].token == token)
 			return;
-	archs[(*n)++] = (struct seccomp_arch){ .token = token, .name = name };
+	archs[(*n)++] = (struct seccomp_arch){
+		.token = token,
+		.name = name,
+		/* The mark of this ABI's token says 64 bits, but its arguments have 32. */
+		.wide = (token & __AUDIT_ARCH_64BIT) && token != SCMP_ARCH_MIPS64N32 &&
+			token != SCMP_ARCH_MIPSEL64N32,
+	};
 }
 
 /* The native architecture is always there, listed or not: the payload runs on it. */
@@ -146,8 +140,7 @@ static int archs_collect(
 
 /*
  * Conditions on different arguments must all hold. Where two of them look at the same argument,
- * each condition stands for itself: engines write "one of these values" that way, and libseccomp
- * takes one condition per argument in a rule.
+ * each condition stands for itself: engines write "one of these values" that way.
  */
 static bool conditions_are_alternatives(const struct spec_seccomp_rule *r)
 {
@@ -161,51 +154,8 @@ static bool conditions_are_alternatives(const struct spec_seccomp_rule *r)
 	return false;
 }
 
-static int rule_add(scmp_filter_ctx ctx, uint32_t action, int nr, const struct spec_seccomp_rule *r)
+static void profile_free(struct seccomp_profile *p)
 {
-	struct scmp_arg_cmp cmp[ARGS_MAX];
-	bool alternatives = conditions_are_alternatives(r);
-	int rc = 0;
-
-	if (r->args.n == 0)
-		return seccomp_rule_add_array(ctx, action, nr, 0, NULL);
-	for (size_t i = 0; i < r->args.n && rc == 0; i++) {
-		const struct spec_seccomp_arg *a = &r->args.v[i];
-		struct scmp_arg_cmp c = { .arg = a->index,
-			.op = operators[a->op],
-			.datum_a = a->value,
-			.datum_b = a->value_two };
-
-		if (alternatives)
-			rc = seccomp_rule_add_array(ctx, action, nr, 1, &c);
-		else
-			cmp[i] = c;
-	}
-	if (!alternatives)
-		rc = seccomp_rule_add_array(ctx, action, nr, (unsigned)r->args.n, cmp);
-	return rc;
-}
-
-/* A checked rule: its action as libseccomp's number, its calls as numbers (native, or libseccomp's
- * pseudo numbers for calls that only other architectures have). */
-struct rule {
-	const struct spec_seccomp_rule *spec;
-	uint32_t action;
-	int *nrs;
-	size_t n_nrs;
-};
-
-struct profile {
-	uint32_t default_action;
-	struct rule *rules;
-	size_t n_rules, n_calls;
-	bool notify;
-};
-
-static void profile_free(struct profile *p)
-{
-	for (size_t i = 0; i < p->n_rules; i++)
-		free(p->rules[i].nrs);
 	free(p->rules);
 }
 #define _cleanup_profile_ _cleanup_(profile_free)
@@ -229,7 +179,8 @@ static int check_notify(
 	return 0;
 }
 
-static int rule_check(const struct spec_seccomp *s, size_t i, struct rule *ret, struct err *e)
+static int rule_check(
+    const struct spec_seccomp *s, size_t i, struct seccomp_rule *ret, struct err *e)
 {
 	const struct spec_seccomp_rule *r = &s->rules.v[i];
 	char path[64];
@@ -243,23 +194,11 @@ static int rule_check(const struct spec_seccomp *s, size_t i, struct rule *ret, 
 			    "%s.args[%zu].index: %u: system calls have arguments 0 to 5", path, j,
 			    r->args.v[j].index);
 	ret->spec = r;
+	ret->alternatives = conditions_are_alternatives(r);
 	return action_value(r->action, &r->errno_ret, path, "errnoRet", &ret->action, e);
 }
 
-static void rule_resolve(const struct spec_seccomp_rule *r, struct rule *ret)
-{
-	ret->nrs = xcalloc(r->names.n + 1, sizeof(*ret->nrs));
-	for (size_t j = 0; j < r->names.n; j++) {
-		int nr = seccomp_syscall_resolve_name(r->names.v[j]);
-
-		if (nr == __NR_SCMP_ERROR)
-			log_debug("seccomp: unknown system call \"%s\" skipped", r->names.v[j]);
-		else
-			ret->nrs[ret->n_nrs++] = nr;
-	}
-}
-
-static int profile_prepare(const struct spec_seccomp *s, struct profile *p, struct err *e)
+static int profile_prepare(const struct spec_seccomp *s, struct seccomp_profile *p, struct err *e)
 {
 	if (s->default_action == SECCOMP_NOTIFY)
 		return err_set(e, EINVAL,
@@ -267,108 +206,29 @@ static int profile_prepare(const struct spec_seccomp *s, struct profile *p, stru
 	if (action_value(s->default_action, &s->default_errno_ret, ".linux.seccomp",
 		"defaultErrnoRet", &p->default_action, e) < 0)
 		return -e->code;
+	p->newer_enosys = !actions[s->default_action].permissive &&
+			  p->default_action != (SECCOMP_RET_ERRNO | ENOSYS);
 	p->rules = xcalloc(s->rules.n + 1, sizeof(*p->rules));
+	p->n_rules = s->rules.n;
 	for (size_t i = 0; i < s->rules.n; i++) {
-		struct rule *r = &p->rules[p->n_rules];
+		struct seccomp_rule *r = &p->rules[i];
 
 		if (rule_check(s, i, r, e) < 0)
 			return -e->code;
 		p->notify |= r->spec->action == SECCOMP_NOTIFY;
-		/* libseccomp refuses rules that say what the default says. */
-		if (r->action == p->default_action)
-			continue;
-		rule_resolve(r->spec, r);
-		p->n_calls += r->n_nrs;
-		p->n_rules++;
+		r->skipped = r->action == p->default_action;
 	}
 	return 0;
 }
 
-/* ---- one architecture ---- */
-
-/*
- * The highest number that the profile names. Calls that an old architecture multiplexes (socket by
- * socketcall, semop by ipc) have a pseudo number; the kernel gave them direct ones later.
- */
-static uint32_t last_call(const struct spec_seccomp *s, uint32_t token)
-{
-	const int last_direct_socket = 373, last_direct_ipc = 402;
-	int last = -1;
-
-	for (size_t i = 0; i < s->rules.n; i++) {
-		const struct spec_strv *names = &s->rules.v[i].names;
-
-		for (size_t j = 0; j < names->n; j++) {
-			int nr = seccomp_syscall_resolve_name_arch(token, names->v[j]);
-
-			if (nr <= -101 && nr >= -120)
-				nr = last_direct_socket;
-			else if (nr <= -201 && nr >= -224)
-				nr = last_direct_ipc;
-			if (nr > last)
-				last = nr;
-		}
-	}
-	/* Nothing named: an empty profile decides about everything by its default. */
-	return last < 0 ? UINT32_MAX : (uint32_t)last;
-}
-
-static int export(scmp_filter_ctx ctx, struct seccomp_arch *arch, struct err *e)
-{
-	_cleanup_close_ int fd = memfd_create("seccomp", MFD_CLOEXEC);
-	struct stat st;
-	int r;
-
-	if (fd < 0)
-		return err_errno(e, errno, "memfd_create");
-	r = seccomp_export_bpf(ctx, fd);
-	if (r < 0)
-		return err_errno(e, -r, ".linux.seccomp: compiling for %s", arch->name);
-	if (fstat(fd, &st) < 0)
-		return err_errno(e, errno, "fstat of a memfd");
-	arch->insns = xmalloc((size_t)st.st_size);
-	arch->n = (size_t)st.st_size / sizeof(*arch->insns);
-	if (pread(fd, arch->insns, (size_t)st.st_size, 0) != st.st_size)
-		return err_set(e, EIO, "reading a memfd back: short read");
-	return 0;
-}
-
-static int arch_compile(const struct profile *p, struct seccomp_arch *arch, struct err *e)
-{
-	_cleanup_ctx_ scmp_filter_ctx ctx = seccomp_init(p->default_action);
-	uint32_t native = seccomp_arch_native();
-	int r = 0;
-
-	if (!ctx)
-		return err_set(e, EINVAL, ".linux.seccomp.defaultAction: refused by libseccomp");
-	if (arch->token != native) {
-		r = seccomp_arch_remove(ctx, native);
-		if (r == 0)
-			r = seccomp_arch_add(ctx, arch->token);
-	}
-	if (r == 0 && p->n_calls >= TREE_MIN_CALLS)
-		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (r < 0)
-		return err_errno(e, -r, ".linux.seccomp: preparing for %s", arch->name);
-	for (size_t i = 0; i < p->n_rules; i++) {
-		const struct rule *rule = &p->rules[i];
-
-		for (size_t j = 0; j < rule->n_nrs; j++) {
-			r = rule_add(ctx, rule->action, rule->nrs[j], rule->spec);
-			if (r < 0)
-				return err_errno(e, -r,
-				    ".linux.seccomp: a rule for system call %d (%s) contradicts an "
-				    "earlier one or is not possible for %s",
-				    rule->nrs[j], actions[rule->spec->action].name, arch->name);
-		}
-	}
-	return export(ctx, arch, e);
-}
+/* ---- the program ---- */
 
 static void archs_free(struct seccomp_arch (*archs)[ARCHS_MAX])
 {
-	for (size_t i = 0; i < ARCHS_MAX; i++)
-		free((*archs)[i].insns);
+	for (size_t i = 0; i < ARCHS_MAX; i++) {
+		free((*archs)[i].calls);
+		free((*archs)[i].decisions);
+	}
 }
 #define _cleanup_archs_ _cleanup_(archs_free)
 
@@ -387,21 +247,20 @@ static unsigned load_flags(const struct spec_seccomp *s, bool notify)
 
 int seccomp_compile(const struct spec_seccomp *s, struct seccomp_prog *ret, struct err *e)
 {
-	_cleanup_profile_ struct profile p = { 0 };
+	_cleanup_profile_ struct seccomp_profile p = { 0 };
 	_cleanup_archs_ struct seccomp_arch archs[ARCHS_MAX] = { 0 };
+	_cleanup_code_ struct seccomp_code blocks = { 0 };
 	_cleanup_free_ struct sock_filter *insns = NULL;
 	size_t n_archs = 0, n = 0;
-	bool stub;
 
 	if (profile_prepare(s, &p, e) < 0 || archs_collect(s, archs, &n_archs, e) < 0)
 		return -e->code;
-	stub = !actions[s->default_action].permissive && p.default_action != SCMP_ACT_ERRNO(ENOSYS);
 	for (size_t i = 0; i < n_archs; i++) {
-		archs[i].last_call = stub ? last_call(s, archs[i].token) : UINT32_MAX;
-		if (arch_compile(&p, &archs[i], e) < 0)
+		seccomp_resolve(&p, &archs[i]);
+		if (seccomp_decide(&p, &archs[i], &blocks, e) < 0)
 			return -e->code;
 	}
-	seccomp_join(archs, n_archs, &insns, &n);
+	seccomp_join(&p, archs, n_archs, &blocks, &insns, &n);
 	if (n > INSNS_MAX)
 		return err_set(e, E2BIG,
 		    ".linux.seccomp: %zu BPF instructions, the kernel takes %d (name fewer "

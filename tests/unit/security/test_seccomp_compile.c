@@ -1,78 +1,6 @@
-#include <errno.h>
-#include <linux/audit.h>
-#include <seccomp.h>
-#include <sys/mman.h>
-#include <time.h>
-
-#include "base/cleanup.h"
-#include "base/json.h"
+/* What a profile's properties mean for the program. */
 #include "base/str.h"
-#include "security/security.h"
-#include "tests/unit/security/bpf_sim.h"
-#include "tests/unit/security/child.h"
-
-#define X64	     AUDIT_ARCH_X86_64
-#define I386	     AUDIT_ARCH_I386
-#define X32	     0x40000000u
-#define RET_ERRNO(n) (SECCOMP_RET_ERRNO | (n))
-#define NR_OPENAT2   437
-
-#define NAMES(...)                                                     \
-	{                                                              \
-		(char *[]){ __VA_ARGS__, NULL },                       \
-		    sizeof((char *[]){ __VA_ARGS__ }) / sizeof(char *) \
-	}
-#define ARGS(...)                                                        \
-	{                                                                \
-		(struct spec_seccomp_arg[]){ __VA_ARGS__ },              \
-		    sizeof((struct spec_seccomp_arg[]){ __VA_ARGS__ }) / \
-			sizeof(struct spec_seccomp_arg)                  \
-	}
-
-static struct spec_seccomp profile(
-    enum spec_seccomp_action def, struct spec_seccomp_rule *rules, size_t n)
-{
-	return (struct spec_seccomp){ .has = true, .default_action = def, .rules = { rules, n } };
-}
-
-static uint32_t ask_args(
-    const struct seccomp_prog *p, uint32_t arch, uint32_t nr, const uint64_t args[6])
-{
-	struct seccomp_data d = { .nr = (int)nr, .arch = arch };
-	unsigned steps;
-
-	memcpy(d.args, args, sizeof(d.args));
-	return bpf_sim(p->insns, p->n, &d, &steps);
-}
-
-static uint32_t ask(const struct seccomp_prog *p, uint32_t arch, uint32_t nr)
-{
-	return ask_args(p, arch, nr, (const uint64_t[6]){ 0 });
-}
-
-static uint32_t ask1(const struct seccomp_prog *p, uint32_t nr, unsigned index, uint64_t v)
-{
-	uint64_t args[6] = { 0 };
-
-	args[index] = v;
-	return ask_args(p, X64, nr, args);
-}
-
-static void compile(const struct spec_seccomp *s, struct seccomp_prog *p)
-{
-	struct err e = ERR_INIT;
-
-	CHECK_INT(seccomp_compile(s, p, &e), 0);
-	CHECK_STR(e.msg, "");
-}
-
-static bool skip_unless_x86_64(void)
-{
-	if (seccomp_arch_native() == SCMP_ARCH_X86_64)
-		return false;
-	printf("# SKIP numbers are those of x86-64\n");
-	return true;
-}
+#include "tests/unit/security/seccomp_ask.h"
 
 /* ---- what a profile says ---- */
 
@@ -346,237 +274,161 @@ TEST(notify)
 	refused(&s, EINVAL, ".linux.seccomp.defaultAction: SCMP_ACT_NOTIFY");
 }
 
-/* ---- a whole profile, against libseccomp's own program for all architectures ---- */
-
-#define ENGINE_PROFILE "/usr/share/containers/seccomp.json"
-#define RULES_MAX      128
-
-static bool lists(const struct json *node, const char *key, const char *what)
+/* What the kernel needs to answer from its bitmap: a call without conditions is decided before any
+ * argument is loaded. */
+static bool loads_arguments(const struct seccomp_prog *p, uint32_t nr)
 {
-	const struct json *list = node ? json_get(node, key) : NULL;
+	struct seccomp_prog blind = { .insns = xmalloc(p->n * sizeof(*p->insns)), .n = p->n };
+	bool r;
 
-	if (list && list->type == JSON_ARRAY)
-		json_foreach (it, list)
-			if (streq(it->s, what))
-				return true;
-	return false;
+	memcpy(blind.insns, p->insns, p->n * sizeof(*p->insns));
+	for (size_t i = 0; i < blind.n; i++)
+		if (blind.insns[i].code == (BPF_LD | BPF_W | BPF_ABS) &&
+		    blind.insns[i].k >= offsetof(struct seccomp_data, instruction_pointer))
+			blind.insns[i].code = 0xffff;
+	r = ask(&blind, X64, nr) == SIM_BROKEN;
+	seccomp_prog_free(&blind);
+	return r;
 }
 
-static bool has_list(const struct json *node, const char *key)
+TEST(unconditional_calls_load_no_argument)
 {
-	const struct json *list = node ? json_get(node, key) : NULL;
-
-	return list && list->type == JSON_ARRAY && list->len > 0;
-}
-
-/* For an unprivileged container on x86-64, as engines select. */
-static bool selected(const struct json *rule)
-{
-	const struct json *in = json_get(rule, "includes"), *ex = json_get(rule, "excludes");
-
-	if (has_list(in, "arches") && !lists(in, "arches", "amd64"))
-		return false;
-	return !lists(ex, "arches", "amd64") && !has_list(in, "caps");
-}
-
-static uint64_t number(const struct json *object, const char *key)
-{
-	const struct json *v = json_get(object, key);
-
-	return v ? (uint64_t)v->i : 0;
-}
-
-static enum spec_seccomp_action action_of(const char *name)
-{
-	return streq(name, "SCMP_ACT_ALLOW") ? SECCOMP_ALLOW : SECCOMP_ERRNO;
-}
-
-static void convert_rule(struct arena *a, const struct json *in, struct spec_seccomp_rule *out)
-{
-	const struct json *names = json_get(in, "names"), *args = json_get(in, "args");
-	const struct json *value = json_get(in, "errnoRet");
-	size_t i = 0;
-
-	out->action = action_of(json_get(in, "action")->s);
-	if (value && value->type == JSON_INT)
-		out->errno_ret = (struct opt_u32){ true, (uint32_t)value->i };
-	out->names.v = arena_calloc(a, names->len + 1, sizeof(char *));
-	json_foreach (n, names)
-		out->names.v[out->names.n++] = (char *)n->s;
-	if (!args || args->type != JSON_ARRAY || args->len == 0)
-		return;
-	out->args.v = arena_calloc(a, args->len, sizeof(*out->args.v));
-	out->args.n = args->len;
-	json_foreach (arg, args) {
-		const char *op = json_get(arg, "op")->s;
-
-		out->args.v[i++] =
-		    (struct spec_seccomp_arg){ .index = (uint32_t)number(arg, "index"),
-			    .value = number(arg, "value"),
-			    .value_two = number(arg, "valueTwo"),
-			    .op = streq(op, "SCMP_CMP_EQ")   ? CMP_EQ
-				  : streq(op, "SCMP_CMP_NE") ? CMP_NE
-							     : CMP_MASKED_EQ };
-	}
-}
-
-/* NULL: not installed. */
-static struct spec_seccomp *engine_profile(struct arena *a)
-{
-	struct spec_seccomp *s = arena_alloc(a, sizeof(*s));
-	const struct json *doc;
-	struct err e = ERR_INIT;
-
-	if (json_parse_file(a, AT_FDCWD, ENGINE_PROFILE, &doc, &e) < 0)
-		return NULL;
-	*s = profile(action_of(json_get(doc, "defaultAction")->s),
-	    arena_calloc(a, RULES_MAX, sizeof(*s->rules.v)), 0);
-	if (json_get(doc, "defaultErrnoRet"))
-		s->default_errno_ret =
-		    (struct opt_u32){ true, (uint32_t)number(doc, "defaultErrnoRet") };
-	json_foreach (rule, json_get(doc, "syscalls"))
-		if (selected(rule) && s->rules.n < RULES_MAX)
-			convert_rule(a, rule, &s->rules.v[s->rules.n++]);
-	s->archs.v = arena_calloc(a, 4, sizeof(char *));
-	s->archs.v[0] = "SCMP_ARCH_X86_64";
-	s->archs.v[1] = "SCMP_ARCH_X86";
-	s->archs.v[2] = "SCMP_ARCH_X32";
-	s->archs.n = 3;
-	return s;
-}
-
-/* The reference: one context for all architectures, a chain of comparisons, no head of ours. */
-static void reference(const struct spec_seccomp *s, struct seccomp_prog *ret)
-{
-	uint32_t def = SCMP_ACT_ERRNO(s->default_errno_ret.set ? s->default_errno_ret.v : EPERM);
-	scmp_filter_ctx ctx = seccomp_init(def);
-	_cleanup_close_ int fd = memfd_create("reference", MFD_CLOEXEC);
-	off_t size;
-
-	CHECK_INT(seccomp_arch_add(ctx, SCMP_ARCH_X86), 0);
-	CHECK_INT(seccomp_arch_add(ctx, SCMP_ARCH_X32), 0);
-	for (size_t i = 0; i < s->rules.n; i++) {
-		const struct spec_seccomp_rule *r = &s->rules.v[i];
-		uint32_t act = r->action == SECCOMP_ALLOW
-				   ? SCMP_ACT_ALLOW
-				   : SCMP_ACT_ERRNO(r->errno_ret.set ? r->errno_ret.v : EPERM);
-
-		for (size_t j = 0; j < r->names.n && act != def; j++) {
-			int nr = seccomp_syscall_resolve_name(r->names.v[j]);
-			struct scmp_arg_cmp c = { 0 };
-
-			if (r->args.n) {
-				const struct spec_seccomp_arg *a = r->args.v;
-
-				c = a->op == CMP_EQ   ? SCMP_CMP(a->index, SCMP_CMP_EQ, a->value)
-				    : a->op == CMP_NE ? SCMP_CMP(a->index, SCMP_CMP_NE, a->value)
-						      : SCMP_CMP(a->index, SCMP_CMP_MASKED_EQ,
-							    a->value, a->value_two);
-			}
-			if (nr != __NR_SCMP_ERROR)
-				CHECK_INT(seccomp_rule_add_array(ctx, act, nr, r->args.n ? 1 : 0,
-					      r->args.n ? &c : NULL),
-				    0);
-		}
-	}
-	CHECK_INT(seccomp_export_bpf(ctx, fd), 0);
-	seccomp_release(ctx);
-	size = lseek(fd, 0, SEEK_END);
-	ret->insns = xmalloc((size_t)size);
-	ret->n = (size_t)size / sizeof(*ret->insns);
-	CHECK_INT(pread(fd, ret->insns, (size_t)size, 0), size);
-}
-
-static double now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
-static unsigned compare_all(
-    const struct seccomp_prog *p, const struct seccomp_prog *ref, uint32_t arch, uint32_t base)
-{
-	static const uint64_t values[] = { 0, 1, 8, 0x20000, 0x20008, 0xffffffff, 16, 40,
-		0x7e020000, 0x10000000, UINT64_MAX };
-	unsigned differ = 0;
-
-	for (uint32_t nr = base; nr < base + 600; nr++)
-		for (size_t v = 0; v < ARRAY_SIZE(values); v++) {
-			const uint64_t args[6] = { values[v], values[v], values[v], values[v],
-				values[v], values[v] };
-			uint32_t got = ask_args(p, arch, nr, args);
-			uint32_t want = ask_args(ref, arch, nr, args);
-
-			/* Newer than the profile: ours says ENOSYS, by design. */
-			if (got != want && !(got == RET_ERRNO(ENOSYS) && nr - base > 430)) {
-				printf("# arch %#x nr %#x value %#llx: %#x, reference %#x\n", arch,
-				    nr, (unsigned long long)values[v], got, want);
-				differ++;
-			}
-		}
-	return differ;
-}
-
-TEST(engine_profile_decides_as_libseccomp_does)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	_cleanup_seccomp_ struct seccomp_prog p = { 0 }, ref = { 0 };
-	struct spec_seccomp *s = engine_profile(a);
-	double start, took;
-
-	if (!s || skip_unless_x86_64()) {
-		printf("# SKIP no " ENGINE_PROFILE "\n");
-		return;
-	}
-	start = now_ms();
-	compile(s, &p);
-	took = now_ms() - start;
-	reference(s, &ref);
-	printf("# %zu rules: %zu instructions in %.2f ms; libseccomp alone %zu\n", s->rules.n, p.n,
-	    took, ref.n);
-	CHECK_INT(compare_all(&p, &ref, X64, 0), 0);
-	CHECK_INT(compare_all(&p, &ref, I386, 0), 0);
-	CHECK_INT(compare_all(&p, &ref, X64, X32), 0);
-	CHECK_INT(compare_all(&p, &ref, AUDIT_ARCH_AARCH64, 0), 0);
-	/* The same with a default that is not ENOSYS, so that the head is in play. */
-	seccomp_prog_free(&p);
-	seccomp_prog_free(&ref);
-	s->default_errno_ret = (struct opt_u32){ true, 99 };
-	compile(s, &p);
-	reference(s, &ref);
-	CHECK_INT(compare_all(&p, &ref, X64, 0), 0);
-	CHECK_INT(compare_all(&p, &ref, I386, 0), 0);
-	CHECK_INT(compare_all(&p, &ref, X64, X32), 0);
-}
-
-/* A large profile must not cost a chain of comparisons. */
-TEST(large_profiles_get_a_tree)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
+	struct spec_seccomp_rule r[] = {
+		{ .names = NAMES("clone", "read"),
+		    .action = SECCOMP_ALLOW,
+		    .args = ARGS({ 0, 1, 0, CMP_EQ }) },
+		{ .names = NAMES("read", "write"), .action = SECCOMP_ALLOW },
+		{ .names = NAMES("openat"),
+		    .action = SECCOMP_ALLOW,
+		    .args = ARGS({ 0, 0, 0, CMP_MASKED_EQ }) }, /* always holds */
+	};
+	struct spec_seccomp s = profile(SECCOMP_ERRNO, r, ARRAY_SIZE(r));
 	_cleanup_seccomp_ struct seccomp_prog p = { 0 };
-	struct spec_seccomp *s = engine_profile(a);
-	unsigned worst = 0, steps;
 
-	if (!s || skip_unless_x86_64()) {
-		printf("# SKIP no " ENGINE_PROFILE "\n");
+	compile(&s, &p);
+	CHECK(loads_arguments(&p, SCMP_SYS(clone)));
+	CHECK(!loads_arguments(&p, SCMP_SYS(read)));
+	CHECK(!loads_arguments(&p, SCMP_SYS(write)));
+	CHECK(!loads_arguments(&p, SCMP_SYS(openat)));
+	CHECK(!loads_arguments(&p, SCMP_SYS(close)));
+	CHECK_INT(ask(&p, X64, SCMP_SYS(openat)), SECCOMP_RET_ALLOW);
+}
+
+/* Calls and architectures with the same conditions share their code. */
+TEST(equal_conditions_are_compiled_once)
+{
+	struct spec_seccomp_rule one = { .names = NAMES("clone"),
+		.action = SECCOMP_ALLOW,
+		.args = ARGS({ 0, 1, 0, CMP_GT }, { 1, 2, 0, CMP_LE }, { 2, 3, 0, CMP_NE }) };
+	struct spec_seccomp_rule two = one;
+	struct spec_seccomp s1 = profile(SECCOMP_ERRNO, &one, 1);
+	struct spec_seccomp s2 = profile(SECCOMP_ERRNO, &two, 1);
+	_cleanup_seccomp_ struct seccomp_prog p = { 0 }, q = { 0 };
+
+	two.names = (struct spec_strv)NAMES("clone", "mincore");
+	compile(&s1, &p);
+	compile(&s2, &q);
+	/* Two ranges more, two instructions each. */
+	CHECK_INT(q.n, p.n + 4);
+	CHECK_INT(ask_args(&q, X64, SCMP_SYS(mincore), (const uint64_t[6]){ 2, 2, 4 }),
+	    SECCOMP_RET_ALLOW);
+}
+
+/* Every call of libseccomp's in one profile, alternately treated: halves of the tree are further
+ * away than a conditional jump reaches. */
+TEST(far_jumps_and_the_limit)
+{
+	static char *odd[512], *even[512];
+	static struct spec_seccomp_arg many[2000];
+	struct spec_seccomp_rule r[] = {
+		{ .names = { odd, 0 }, .action = SECCOMP_ALLOW },
+		{ .names = { even, 0 }, .action = SECCOMP_LOG },
+	};
+	struct spec_seccomp_rule huge[] = { { .names = NAMES("ioctl"),
+	    .action = SECCOMP_ALLOW,
+	    .args = { many, ARRAY_SIZE(many) } } };
+	struct spec_seccomp s = profile(SECCOMP_KILL_PROCESS, r, ARRAY_SIZE(r));
+	_cleanup_seccomp_ struct seccomp_prog p = { 0 };
+	int wrong = 0;
+
+	for (int nr = 0; nr < 512; nr++) {
+		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
+		struct spec_strv *names = &r[nr % 2].names;
+
+		if (name)
+			names->v[names->n++] = name;
+	}
+	compile(&s, &p);
+	for (int i = 0; i < 2; i++)
+		for (size_t j = 0; j < r[i].names.n; j++) {
+			int nr = seccomp_syscall_resolve_name(r[i].names.v[j]);
+
+			wrong +=
+			    ask(&p, X64, (uint32_t)nr) != (i ? SECCOMP_RET_LOG : SECCOMP_RET_ALLOW);
+			free(r[i].names.v[j]);
+		}
+	CHECK_INT(wrong, 0);
+	CHECK(r[0].names.n > 150 && p.n > 600);
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = (struct spec_seccomp_arg){ 1, i, 0, CMP_EQ };
+	s = profile(SECCOMP_ERRNO, huge, 1);
+	refused(&s, E2BIG, "BPF instructions, the kernel takes 4096");
+	huge[0].args.n = 700; /* one call's code is longer than a conditional jump, too */
+	seccomp_prog_free(&p);
+	compile(&s, &p);
+	CHECK_INT(ask1(&p, SCMP_SYS(ioctl), 1, 699), SECCOMP_RET_ALLOW);
+	CHECK_INT(ask1(&p, SCMP_SYS(ioctl), 1, 700), RET_ERRNO(EPERM));
+}
+
+/* Two rules with different actions that both hold: libseccomp's answer, which is the closer one. */
+TEST(contradictions_are_libseccomps)
+{
+	struct spec_seccomp_rule r[] = {
+		{ .names = NAMES("ioctl"),
+		    .action = SECCOMP_ALLOW,
+		    .args = ARGS({ 1, 100, 0, CMP_LT }) },
+		{ .names = NAMES("ioctl"),
+		    .action = SECCOMP_LOG,
+		    .args = ARGS({ 1, 5, 0, CMP_EQ }) },
+		{ .names = NAMES("ioctl"),
+		    .action = SECCOMP_TRAP,
+		    .args = ARGS({ 1, 5, 0, CMP_EQ }) },
+	};
+	struct spec_seccomp s = profile(SECCOMP_ERRNO, r, 2);
+	_cleanup_seccomp_ struct seccomp_prog p = { 0 };
+
+	compile(&s, &p);
+	CHECK_INT(ask1(&p, SCMP_SYS(ioctl), 1, 5), SECCOMP_RET_LOG);
+	CHECK_INT(ask1(&p, SCMP_SYS(ioctl), 1, 6), SECCOMP_RET_ALLOW);
+	CHECK_INT(ask1(&p, SCMP_SYS(ioctl), 1, 100), RET_ERRNO(EPERM));
+	s.rules.n = 3;
+	refused(&s, EEXIST, "a rule for \"ioctl\" contradicts an earlier one");
+}
+
+/* A call that i386 does not have must not disturb those that it has. */
+TEST(calls_of_other_architectures_do_not_disturb)
+{
+	struct spec_seccomp_rule r[] = {
+		{ .names = NAMES("arm_fadvise64_64"), .action = SECCOMP_ERRNO },
+		{ .names = NAMES("write"),
+		    .action = SECCOMP_ERRNO,
+		    .args = ARGS({ 0, 2, 0, CMP_EQ }) },
+	};
+	struct spec_seccomp s = profile(SECCOMP_ALLOW, r, ARRAY_SIZE(r));
+	_cleanup_seccomp_ struct seccomp_prog p = { 0 };
+
+	if (skip_unless_x86_64())
 		return;
-	}
-	compile(s, &p);
-	for (uint32_t nr = 0; nr < 450; nr++) {
-		struct seccomp_data d = { .nr = (int)nr, .arch = X64 };
-
-		bpf_sim(p.insns, p.n, &d, &steps);
-		worst = steps > worst ? steps : worst;
-	}
-	printf("# worst path: %u instructions\n", worst);
-	CHECK(worst < 60);
+	s.archs = (struct spec_strv)NAMES("SCMP_ARCH_X86");
+	compile(&s, &p);
+	CHECK_INT(ask_args(&p, I386, 4, (const uint64_t[6]){ 2 }), RET_ERRNO(EPERM));
+	CHECK_INT(ask_args(&p, I386, 4, (const uint64_t[6]){ 1 }), SECCOMP_RET_ALLOW);
 }
 
 TEST_MAIN(T(allow_list), T(default_actions_and_values), T(rule_actions_and_values), T(operators),
     T(conditions_on_different_arguments_must_all_hold),
     T(conditions_on_one_argument_are_alternatives), T(newer_calls_get_enosys),
     T(enosys_only_where_the_default_refuses), T(multiplexed_calls_count_by_their_direct_numbers),
-    T(empty_profile), T(refusals), T(notify), T(engine_profile_decides_as_libseccomp_does),
-    T(large_profiles_get_a_tree))
+    T(empty_profile), T(refusals), T(notify), T(unconditional_calls_load_no_argument),
+    T(equal_conditions_are_compiled_once), T(far_jumps_and_the_limit),
+    T(contradictions_are_libseccomps), T(calls_of_other_architectures_do_not_disturb))
