@@ -10,6 +10,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "runtime/cli.h"
+#include "runtime/lifecycle.h"
 
 #define OFF(field) offsetof(struct globals, field)
 const struct opt global_opts[] = {
@@ -38,26 +39,6 @@ int globals_parse(struct globals *g, int argc, char **argv, struct err *e)
 	return cli_parse(global_opts, g, argc, argv, true, e);
 }
 
-/* The first user namespace is the one whose map is the whole range onto itself. */
-static int in_user_namespace(bool *ret, struct err *e)
-{
-	static const char *const whole[] = { "0", "0", "4294967295\n" };
-	_cleanup_strv_ char **fields = NULL;
-	_cleanup_free_ char *map = NULL;
-	bool same;
-	int r;
-
-	r = file_read(AT_FDCWD, "/proc/self/uid_map", 1 << 20, &map, NULL, e);
-	if (r < 0)
-		return r;
-	fields = strv_split(map, ' ');
-	same = strv_len(fields) == ARRAY_SIZE(whole);
-	for (size_t i = 0; same && i < ARRAY_SIZE(whole); i++)
-		same = streq(fields[i], whole[i]);
-	*ret = !same;
-	return 0;
-}
-
 static int derive_rootless(struct globals *g, struct err *e)
 {
 	if (streq(g->rootless, "true"))
@@ -70,7 +51,7 @@ static int derive_rootless(struct globals *g, struct err *e)
 	else if (geteuid() != 0)
 		g->is_rootless = true;
 	else
-		return in_user_namespace(&g->is_rootless, e);
+		return runtime_in_user_namespace(&g->is_rootless, e);
 	return 0;
 }
 

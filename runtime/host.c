@@ -23,6 +23,26 @@ bool runtime_is_privileged(void)
 	return sys_fsopen(NULL, ~0U) < 0 && errno == EINVAL;
 }
 
+/* The first user namespace is the one whose map is the whole range onto itself. */
+int runtime_in_user_namespace(bool *ret, struct err *e)
+{
+	static const char *const whole[] = { "0", "0", "4294967295\n" };
+	_cleanup_strv_ char **fields = NULL;
+	_cleanup_free_ char *map = NULL;
+	bool same;
+	int r;
+
+	r = file_read(AT_FDCWD, "/proc/self/uid_map", 1 << 20, &map, NULL, e);
+	if (r < 0)
+		return r;
+	fields = strv_split(map, ' ');
+	same = strv_len(fields) == ARRAY_SIZE(whole);
+	for (size_t i = 0; same && i < ARRAY_SIZE(whole); i++)
+		same = streq(fields[i], whole[i]);
+	*ret = !same;
+	return 0;
+}
+
 int open_procfs(struct err *e)
 {
 	_cleanup_close_ int fd = open("/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

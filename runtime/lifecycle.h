@@ -68,6 +68,8 @@ bool spec_has_userns(const struct spec *s);
 /* Does the caller hold CAP_SYS_ADMIN over its mount namespace, so that it can open the sources
  * itself? */
 bool runtime_is_privileged(void);
+/* In any but the first user namespace, where no device nodes can be made. */
+int runtime_in_user_namespace(bool *ret, struct err *e);
 /* O_PATH descriptor of /proc, checked to be procfs's root. */
 int open_procfs(struct err *e);
 /* How many descriptors from 3 on the payload keeps: --preserve-fds plus LISTEN_FDS (*ret_listen of

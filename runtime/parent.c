@@ -188,8 +188,11 @@ static int open_for_child(struct creation *k, struct err *e)
 	if (r < 0)
 		return r;
 	if (runtime_is_privileged()) {
-		if ((r = mount_plan_open_sources(k->plan, e)) < 0 ||
-		    (r = devices_open(k->spec, spec_has_userns(k->spec), &k->devices, e)) < 0)
+		bool bind = spec_has_userns(k->spec);
+
+		if ((!bind && (r = runtime_in_user_namespace(&bind, e)) < 0) ||
+		    (r = mount_plan_open_sources(k->plan, e)) < 0 ||
+		    (r = devices_open(k->spec, bind, &k->devices, e)) < 0)
 			return r;
 		k->sources_open = true;
 	}
