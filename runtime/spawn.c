@@ -66,21 +66,15 @@ static int clone_error(struct err *e, const struct ns_set *ns)
 	return err_errno(e, code, "make the container's namespaces");
 }
 
-/* The parent's own pid namespace stays what new children (hooks) get. */
-static int spawn_directly(const struct ns_set *ns, int cgroupfd, pid_t *ret_pid, int *ret_pidfd,
-    unsigned *ret_joined, struct err *e)
+/* own: the parent's pid namespace, which stays what new children (hooks) get. */
+static int spawn_directly(const struct ns_set *ns, int own, int cgroupfd, pid_t *ret_pid,
+    int *ret_pidfd, unsigned *ret_joined, struct err *e)
 {
-	_cleanup_close_ int own = -EBADF;
 	int pidfd = -EBADF;
 	pid_t pid;
 
-	if (ns->fds[NS_PID] >= 0) {
-		own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-		if (own < 0)
-			return err_errno(e, errno, "open /proc/self/ns/pid");
-		if (setns(ns->fds[NS_PID], CLONE_NEWPID) < 0)
-			return err_errno(e, errno, "join the pid namespace");
-	}
+	if (own >= 0 && setns(ns->fds[NS_PID], CLONE_NEWPID) < 0)
+		return err_errno(e, errno, "join the pid namespace");
 	pid = clone_child(ns, cgroupfd, 0, &pidfd);
 	if (pid == 0) {
 		*ret_joined = 1u << NS_PID;
@@ -176,15 +170,24 @@ int spawn(const struct ns_set *ns, int cgroupfd, pid_t *ret_pid, int *ret_pidfd,
 {
 	bool joins = joined_mask(ns) != 0;
 	bool needs_broker = ns->fds[NS_USER] >= 0 || (ns->new_flags & CLONE_NEWUSER && joins);
+	_cleanup_close_ int own = -EBADF;
 	int r;
 
+	if (ns->fds[NS_PID] >= 0 && !needs_broker) {
+		own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+		if (own < 0)
+			return err_errno(e, errno, "open /proc/self/ns/pid");
+		/* In a user namespace that a caller made (podman for an ordinary user), our pid
+		 * namespace is another one's: there would be no way back into it. */
+		needs_broker = setns(own, CLONE_NEWPID) < 0;
+	}
 	log_debug("clone: new namespaces %#x, joined %#x%s", ns->new_flags, joined_mask(ns),
 	    needs_broker ? ", by a broker" : "");
 	/* Whoever is in those namespaces already may see the child from its first moment on. */
 	if (joins && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_errno(e, errno, "prctl");
 	r = needs_broker ? spawn_by_broker(ns, cgroupfd, ret_pid, ret_pidfd, ret_joined, e)
-			 : spawn_directly(ns, cgroupfd, ret_pid, ret_pidfd, ret_joined, e);
+			 : spawn_directly(ns, own, cgroupfd, ret_pid, ret_pidfd, ret_joined, e);
 	if (joins && r != 0)
 		(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	return r;
