@@ -1,52 +1,15 @@
 """podman end to end, with runc (which proves the script) and with the runtime under test."""
 import json
 import os
-import shutil
 import subprocess
 import time
 
 from lib.container import must, wait_for
-from lib.podman import IMAGE, Podman
+from lib.podman import IMAGE, Scenario
 from lib.terminal import open_pty
 from lib.testing import cases, timeout
 
 RUNTIMES = {"runc": "runc", "tested": None}
-
-
-class Scenario:
-    """podman for one test: containers get names of the test's own and are removed at its end."""
-
-    def __init__(self, t, runtime):
-        t.need(shutil.which("podman"), "podman is not installed")
-        if runtime:
-            t.need(shutil.which(runtime), f"{runtime} is not installed")
-            runtime = shutil.which(runtime)
-        self.t = t
-        self.podman = Podman(t.session, runtime or t.runtime.path, t.probe_path)
-        self.count = 0
-        t.later(self._remove)
-
-    def _remove(self):
-        for n in range(1, self.count + 1):
-            self.podman("rm", "-f", "-t", "0", f"{self.t.mark}-{n}")
-
-    def name(self):
-        self.count += 1
-        return f"{self.t.mark}-{self.count}"
-
-    def run(self, *args, image=IMAGE, opts=(), **kw):
-        return self.podman("run", "--rm", "--name", self.name(), *opts, image, *args, **kw)
-
-    def up(self, *args, opts=()):
-        n = self.name()
-        must(self.podman("run", "-d", "--name", n, *opts, IMAGE, *(args or ("/probe", "sleep"))))
-        return n
-
-    def __call__(self, *args, **kw):
-        return self.podman(*args, **kw)
-
-    def inspect(self, name):
-        return json.loads(must(self("inspect", name)).out)[0]
 
 
 @cases(**RUNTIMES)
