@@ -181,7 +181,7 @@ int cli_parse(
     const struct opt *table, void *out, int argc, char **argv, bool options_first, struct err *e)
 {
 	_cleanup_free_ char **args = xcalloc((size_t)argc + 1, sizeof(*args));
-	int n_args = 0, n_opts = 0, i = 0;
+	int n_args = 0, n_opts = 0, i = 0, r = 0;
 
 	while (i < argc) {
 		int words;
@@ -197,12 +197,15 @@ int cli_parse(
 			continue;
 		}
 		words = parse_one(table, out, argc - i, argv + i, e);
-		if (words < 0)
-			return words;
+		if (words < 0) {
+			r = words;
+			break;
+		}
 		while (words--)
 			argv[n_opts++] = argv[i++];
 	}
-	/* argv[i..] are arguments as they stand: those met before them go in front */
+	/* argv[i..] stands as it stood: the arguments that were met before it go in front. After an
+	 * error too, so that no word is lost. */
 	memcpy(argv + n_opts, args, (size_t)n_args * sizeof(*args));
-	return n_opts;
+	return r < 0 ? r : n_opts;
 }
