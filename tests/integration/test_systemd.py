@@ -19,13 +19,20 @@ NUMBERS = {ALLOWED: (10, 229), DENIED: (10, 237)}
 
 # ---- systemd ----
 
-def _systemctl(*args, user=None, check=True):
-    argv = ["systemctl", *args] if user is None else ["systemctl", "--user", *args]
-    kw = {} if user is None else dict(
-        user=user, group=pwd.getpwuid(user).pw_gid, extra_groups=[],
-        env={"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": f"/run/user/{user}"})
+def _as(user, *env):
+    """The user in the host's mount namespace: the tests' own has no /run/user/UID that was mounted
+    later."""
+    return ["nsenter", "-t", "1", "-m", "setpriv", f"--reuid={user}",
+            f"--regid={pwd.getpwuid(user).pw_gid}", "--init-groups", "env", "-i",
+            f"PATH={os.environ['PATH']}", *env]
+
+
+def _systemctl(*args, user=None):
+    argv = ["systemctl", *args]
+    if user is not None:
+        argv = [*_as(user, f"XDG_RUNTIME_DIR=/run/user/{user}"), "systemctl", "--user", *args]
     return subprocess.run(argv, capture_output=True, text=True, timeout=clock.limit(60),
-                          check=check, **kw).stdout
+                          check=True).stdout
 
 
 def _show(unit, *props, user=None):
@@ -337,44 +344,66 @@ def test_no_bus(t):
 def _user_manager(t):
     _need_systemd(t)
     try:
-        name = pwd.getpwuid(USER).pw_name
+        pwd.getpwuid(USER)
     except KeyError:
         t.skip(f"there is no user {USER}")
     unit = f"user@{USER}.service"
     if _show(unit, "ActiveState")["ActiveState"] != "active":
         _systemctl("start", unit)
-        t.later(_systemctl, "stop", unit)
-    bus = f"/run/user/{USER}/bus"
-    wait_for(bus, lambda: os.path.exists(bus), 60)
-    return name
+    bus = f"/proc/1/root/run/user/{USER}/bus"
+    wait_for(bus, lambda: os.path.exists(bus), 30)
 
 
-def _user_container(t):
+class _Outside(Runtime):
+    """As from a login session: not in what the user's systemd was delegated."""
+
+    between = []
+    env = [f"XDG_RUNTIME_DIR=/run/user/{USER}"]
+
+    def argv(self, *args):
+        return [*_as(USER, *self.env), *self.between, *super().argv(*args)]
+
+
+class _Inside(_Outside):
+    """As engines run it."""
+
+    between = ["systemd-run", "--user", "--pipe", "--wait", "--quiet", "--collect", "--"]
+
+
+class _Mapped(_Inside):
+    """As rootless podman runs it, in a user namespace of its own."""
+
+    between = [*_Inside.between, "unshare", "-Ur"]
+
+
+class _Lonely(_Outside):
+    env = []
+
+
+def _user_container(t, kind):
     _user_manager(t)
     home = t.dir("user")
     os.chown(home, USER, USER)
-    rt = Runtime(t.runtime.path, os.path.join(home, "root"))
-    rt.user = (USER, USER)
-    rt.environ = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": f"/run/user/{USER}"}
-    c, unit = _container(t, runtime=rt)
-    c.config.rootless(USER, USER, None)
+    c, unit = _container(t, runtime=kind(t.runtime.path, os.path.join(home, "root")))
+    c.config.rootless(*((0, 0) if kind is _Mapped else (USER, USER)))
     c.config.namespace("cgroup")
-    c.config.linux["resources"].update(
-        {"memory": {"limit": 64 * MIB}, "pids": {"limit": 77}})
+    c.config.linux["resources"] = {"memory": {"limit": 64 * MIB}, "pids": {"limit": 77}}
     c.bundle.chown(USER, USER)
     os.chown(c.bundle.path, USER, USER)
     return c, unit
 
 
-def _check_user_container(t, c, unit):
-    pid = c.up()
-    d = c.cgroup_dir(pid)
+@timeout(240)
+@cases(outside=(_Outside,), inside=(_Inside,), mapped=(_Mapped,))
+def test_user(t, kind):
+    c, unit = _user_container(t, kind)
+    d = c.cgroup_dir(c.up())
     t.has(d, f"/user@{USER}.service/user.slice/{unit}")
-    t.eq(_files(d, ["memory.max", "pids.max"]),
-         {"memory.max": str(64 * MIB), "pids.max": "77"})
+    t.eq(_files(d, ["memory.max", "pids.max"]), {"memory.max": str(64 * MIB), "pids.max": "77"})
     t.eq(_show(unit, "MemoryMax", "TasksMax", "Slice", user=USER),
          {"MemoryMax": str(64 * MIB), "TasksMax": "77", "Slice": "user.slice"})
-    t.eq(c.exec_report()["cgroup"].split("0::")[1].strip(), "/", "exec")
+    if kind is not _Mapped:  # each call has a user namespace of its own, and may not join the first
+        t.eq(c.exec_report()["cgroup"].split("0::")[1].strip(), "/", "exec")
     must(c.verb("update", "--memory", "80m", c.id))
     _systemctl("daemon-reload", user=USER)
     t.eq(_files(d, ["memory.max"]), {"memory.max": str(80 * MIB)}, "updated and reloaded")
@@ -382,46 +411,6 @@ def _check_user_container(t, c, unit):
     t.true(_is_gone(unit, USER), "the unit")
 
 
-@timeout(240)
-def test_user_from_outside(t):
-    """As from a login session: the caller is not in what the user's systemd was delegated."""
-    c, unit = _user_container(t)
-    _check_user_container(t, c, unit)
-
-
-class _Inside(Runtime):
-    """Runs below the user's systemd, as engines do."""
-
-    def argv(self, *args):
-        return ["systemd-run", "--user", "--scope", "--quiet", "--collect", "--",
-                *super().argv(*args)]
-
-
-@timeout(240)
-def test_user_from_inside(t):
-    c, unit = _user_container(t)
-    c.runtime.__class__ = _Inside
-    _check_user_container(t, c, unit)
-
-
-class _Mapped(_Inside):
-    """In a user namespace, as rootless podman calls the runtime."""
-
-    def argv(self, *args):
-        inside = super().argv(*args)
-        at = inside.index("--") + 1
-        return inside[:at] + ["unshare", "-Ur"] + inside[at:]
-
-
-@timeout(240)
-def test_user_in_a_user_namespace(t):
-    c, unit = _user_container(t)
-    c.config.rootless(0, 0, None)
-    c.runtime.__class__ = _Mapped
-    _check_user_container(t, c, unit)
-
-
 def test_user_without_a_session(t):
-    c, _ = _user_container(t)
-    c.runtime.environ = {"PATH": os.environ["PATH"]}
+    c, _ = _user_container(t, _Lonely)
     t.fails(c.run(), "systemd", code=1, bailey="neither DBUS_SESSION_BUS_ADDRESS nor")

@@ -80,7 +80,8 @@ static void fake_dump(sd_bus_message *m)
 		sdb.sd_bus_message_read_basic(m, type, &v);
 		if (strchr("sog", type))
 			fake_note(v.s);
-		snprintf(text, sizeof(text), type == 'b' ? "%s" : "", v.b ? "true" : "false");
+		if (type == 'b')
+			snprintf(text, sizeof(text), "%s", v.b ? "true" : "false");
 		if (type == 'y' || type == 'u' || type == 't' || type == 'i')
 			snprintf(text, sizeof(text), "%llu",
 			    type == 'y'	  ? v.y
@@ -237,7 +238,7 @@ static bool fake_run_daemon(void)
 {
 	char address[128], path[96];
 
-	strcpy(fake_dir, "/tmp/bailey-bus-XXXXXX");
+	snprintf(fake_dir, sizeof(fake_dir), "/tmp/bailey-bus-XXXXXX");
 	if (!mkdtemp(fake_dir))
 		abort();
 	snprintf(path, sizeof(path), "%s/bus", fake_dir);
