@@ -6,7 +6,7 @@ import socket
 from lib import kernel
 from lib.clock import limit
 from lib.container import must, wait_for
-from lib.engine import IMAGE, Docker
+from lib.engine import IMAGE, Docker, weight_of_512_shares
 from lib.terminal import open_pty
 from lib.testing import cases, timeout
 
@@ -309,7 +309,7 @@ def test_limits(t, rt):
         return got
     want = {"memory.max": str(64 << 20), "memory.swap.max": str(32 << 20),
             "memory.low": str(32 << 20), "pids.max": "33", "cpu.max": "50000 100000",
-            "cpu.weight": "20", "cpuset.cpus": "0"}
+            "cpu.weight": weight_of_512_shares(rt), "cpuset.cpus": "0"}
     t.eq(values(), want)
     must(d("update", "--memory", "80m", "--memory-swap", "100m", "--pids-limit", "44", n))
     t.eq(values(), {**want, "memory.max": str(80 << 20), "memory.swap.max": str(20 << 20),

@@ -54,7 +54,7 @@ def image_archive(t, path):
         digest = hashlib.sha256(f.read()).hexdigest()
     config = json.dumps({
         "architecture": "amd64", "os": "linux",
-        "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/usr/bin:/bin"]},
+        "config": {"Cmd": ["/probe", "sleep"], "Env": ["PATH=/usr/bin:/bin"]},
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + digest]}}).encode()
     name = hashlib.sha256(config).hexdigest() + ".json"
     manifest = json.dumps([{"Config": name, "RepoTags": [IMAGE],
@@ -71,6 +71,12 @@ def image_archive(t, path):
     os.unlink(layer)
     shutil.rmtree(tree)
     return path
+
+
+def weight_of_512_shares(runtime):
+    """runc 1.1 and crun before 1.23 map shares to weights on a straight line, which puts the
+    default of 1024 shares below a cgroup's default weight of 100."""
+    return "20" if runtime == "runc" else "59"
 
 
 class Daemon:
@@ -92,6 +98,10 @@ class Daemon:
     def last_words(self, lines=15):
         with open(self.log, errors="replace") as f:
             return "".join(f.readlines()[-lines:])
+
+    def last_errors(self):
+        with open(self.log, errors="replace") as f:
+            return "".join([l for l in f if "level=error" in l][-3:])
 
     def stop(self):
         if self.process.poll() is not None:
@@ -200,6 +210,11 @@ class Docker(Client):
         return json.loads(must(self("inspect", name)).out)[0]
 
 
+def _has_cpu():
+    with open("/sys/fs/cgroup/cgroup.controllers") as f:
+        return "cpu" in f.read().split()
+
+
 CONTAINERD = """version = 2
 root = "{root}"
 state = "/run/containerd"
@@ -207,6 +222,8 @@ state = "/run/containerd"
   address = "/run/containerd/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{image}"
+  disable_cgroup = {no_cgroup}
+  restrict_oom_score_adj = {no_oom}
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
     default_runtime_name = "tested"
@@ -230,7 +247,10 @@ class Containerd(Client):
         self.socket = "/run/containerd/containerd.sock"
         self.name_count = 0
         conf = t.file("containerd.toml", CONTAINERD.format(
-            root=d, image=IMAGE, runtime=self.runtime))
+            root=d, image=IMAGE, runtime=self.runtime,
+            # The plugin asks for CPU shares for each pod, and for a score below its own.
+            no_cgroup=str(not _has_cpu()).lower(),
+            no_oom=str(not kernel.has_cap(kernel.CAP_SYS_RESOURCE)).lower()))
         super().__init__(["ctr", "--address", self.socket, "--namespace", self.namespace],
                          {"PATH": os.environ["PATH"], "HOME": t.dir("home")})
         self.daemon = Daemon(["containerd", "--config", conf], t.tmp + "/containerd.log", self.env)
@@ -253,9 +273,8 @@ class Containerd(Client):
         return f"{self.t.mark}-{self.name_count}"
 
     def options(self, *more):
-        with open("/sys/fs/cgroup/cgroup.controllers") as f:
-            # ctr asks for 1024 shares unless told otherwise.
-            shares = [] if "cpu" in f.read().split() else ["--cpu-shares", "0"]
+        # ctr asks for 1024 shares unless told otherwise.
+        shares = [] if _has_cpu() else ["--cpu-shares", "0"]
         return ["--snapshotter", "native", "--runtime", "io.containerd.runc.v2", "--runc-binary",
                 self.runtime, *shares, *more]
 

@@ -1,0 +1,118 @@
+"""Pods by containerd's CRI plugin, as a kubelet asks for them, with runc (which proves the script) and
+with the runtime under test as a runtime handler."""
+import base64
+import os
+
+from lib.container import must, wait_for
+from lib.cri import CallFailed, Cri, decode
+from lib.engine import IMAGE, Containerd, weight_of_512_shares
+from lib.testing import cases, timeout
+
+RUNTIMES = {"runc": "runc", "tested": None}
+NODE = 2  # a namespace of the host: no network plugin is needed
+RUNNING, EXITED = 1, 2
+
+
+class Pods:
+    def __init__(self, t, rt):
+        self.t = t
+        self.containerd = Containerd(t, rt, namespace="k8s.io")
+        self.cri = Cri(self.containerd.socket, self.containerd.daemon.last_errors)
+        self.call = self.cri.call
+        wait_for("the CRI plugin", self._serves, 30)
+
+    def _serves(self):
+        try:
+            return self.call("Version", (1, "v1"))
+        except CallFailed:
+            return False
+
+    def run(self):
+        """(id, sandbox configuration) of a pod."""
+        config = ((1, ((1, "pod"), (2, self.t.mark), (3, "default"))), (3, self.t.tmp),
+                                   (8, ((1, "/" + self.t.mark), (2, ((1, ((1, NODE),)),)))))
+        pod = self.call("RunPodSandbox", (1, config), (2, "tested"))[1][0]
+        self.t.later(self.call, "RemovePodSandbox", (1, pod))
+        self.t.later(self.call, "StopPodSandbox", (1, pod))
+        return pod, config
+
+    def container(self, pod, *command, name="a", resources=None):
+        pod, config = pod
+        linux = (((1, resources),) if resources else ()) + ((2, ((3, ((1, NODE),)),)),)
+        c = self.call("CreateContainer", (1, pod), (2, (
+            (1, ((1, name),)), (2, ((1, IMAGE),)), *((3, a) for a in command),
+            (6, ((1, "A"), (2, "b"))), (11, name + ".log"), (15, linux))), (3, config))[1][0]
+        self.call("StartContainer", (1, c))
+        return c
+
+    def status(self, container):
+        s = decode(self.call("ContainerStatus", (1, container))[1][0])
+        return s.get(3, [0])[0], s.get(7, [0])[0]
+
+    def exec(self, container, *command):
+        r = self.call("ExecSync", (1, container), *((2, a) for a in command), (3, 20))
+        return r.get(1, [b""])[0].decode(), r.get(3, [0])[0]
+
+
+@timeout(240)
+@cases(**RUNTIMES)
+def test_pod(t, rt):
+    p = Pods(t, rt)
+    pod = p.run()
+    a = p.container(pod, "/bin/sh", "-c", "echo out; echo err >&2; exec /probe trap 9", name="a")
+    b = p.container(pod, "/probe", "sleep", name="b")
+    t.eq(p.status(a)[0], RUNNING)
+    t.eq(p.exec(b, "/bin/sh", "-c", "echo $A; hostname; exit 3"),
+         (f"b\n{os.uname().nodename}\n", 3))
+    t.eq(p.exec(a, "/bin/readlink", "/proc/self/ns/ipc"),
+         p.exec(b, "/bin/readlink", "/proc/self/ns/ipc"), "the pod's ipc namespace")
+    with open(t.tmp + "/a.log") as f:
+        log = f.read()
+    t.has(log, " stdout F out\n")
+    t.has(log, " stderr F err\n")
+    p.call("StopContainer", (1, b), (2, 0))
+    t.eq(p.status(b), (EXITED, 137))
+    p.call("RemoveContainer", (1, b))
+    c = p.container(pod, "/probe", "exit", "6", name="c")
+    wait_for("the end", lambda: p.status(c)[0] == EXITED, 30)
+    t.eq(p.status(c), (EXITED, 6))
+    p.call("StopPodSandbox", (1, pod[0]))
+    t.eq(p.status(a)[0], EXITED)
+
+
+@timeout(240)
+@cases(**RUNTIMES)
+def test_handler(t, rt):
+    """The pod's handler names the binary; an unknown one is refused."""
+    p = Pods(t, rt)
+    pod = p.run()
+    info = must(p.containerd("containers", "info", pod[0].decode())).json()
+    options = decode(base64.b64decode(info["Runtime"]["Options"]["value"]))
+    t.has(options[6], p.containerd.runtime.encode(), "BinaryName")
+    try:
+        other = ((1, ((1, "other"), (2, t.mark), (3, "default"))), *pod[1][1:])
+        p.call("RunPodSandbox", (1, other), (2, "nosuch"))
+        t.true(False, "an unknown handler")
+    except CallFailed as e:
+        t.has(str(e), "nosuch")
+
+
+@timeout(240)
+@cases(**RUNTIMES)
+def test_resources(t, rt):
+    with open("/sys/fs/cgroup/cgroup.controllers") as f:
+        have = f.read().split()
+    for name in ("memory", "cpu"):
+        t.need(name in have, f"no {name} controller in the cgroup2 tree of this machine")
+    p = Pods(t, rt)
+    pod = p.run()
+    c = p.container(pod, "/probe", "sleep", resources=(
+        (1, 100000), (2, 50000), (3, 512), (4, 64 << 20), (5, 500)))
+
+    def file(name):
+        with open(f"/sys/fs/cgroup/{t.mark}/{c.decode()}/{name}") as f:
+            return f.read().strip()
+    t.eq((file("memory.max"), file("cpu.max"), file("cpu.weight")),
+         (str(64 << 20), "50000 100000", weight_of_512_shares(rt)))
+    p.call("UpdateContainerResources", (1, c), (2, ((1, 100000), (2, 25000), (4, 80 << 20))))
+    t.eq((file("memory.max"), file("cpu.max")), (str(80 << 20), "25000 100000"), "after update")
