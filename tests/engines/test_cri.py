@@ -5,7 +5,7 @@ import os
 
 from lib.container import must, wait_for
 from lib.cri import CallFailed, Cri, decode
-from lib.engine import IMAGE, Containerd, weight_of_512_shares
+from lib.engine import IMAGE, Containerd, slice_for, weight_of_512_shares
 from lib.testing import cases, timeout
 
 RUNTIMES = {"runc": "runc", "tested": None}
@@ -14,9 +14,9 @@ RUNNING, EXITED = 1, 2
 
 
 class Pods:
-    def __init__(self, t, rt):
-        self.t = t
-        self.containerd = Containerd(t, rt, namespace="k8s.io")
+    def __init__(self, t, rt, systemd=False):
+        self.t, self.parent = t, slice_for(t) if systemd else "/" + t.mark
+        self.containerd = Containerd(t, rt, namespace="k8s.io", systemd=systemd)
         self.cri = Cri(self.containerd.socket, self.containerd.daemon.last_errors)
         self.call = self.cri.call
         wait_for("the CRI plugin", self._serves, 30)
@@ -30,7 +30,7 @@ class Pods:
     def run(self):
         """(id, sandbox configuration) of a pod."""
         config = ((1, ((1, "pod"), (2, self.t.mark), (3, "default"))), (3, self.t.tmp),
-                                   (8, ((1, "/" + self.t.mark), (2, ((1, ((1, NODE),)),)))))
+                                   (8, ((1, self.parent), (2, ((1, ((1, NODE),)),)))))
         pod = self.call("RunPodSandbox", (1, config), (2, "tested"))[1][0]
         self.t.later(self.call, "RemovePodSandbox", (1, pod))
         self.t.later(self.call, "StopPodSandbox", (1, pod))
@@ -116,3 +116,22 @@ def test_resources(t, rt):
          (str(64 << 20), "50000 100000", weight_of_512_shares(rt)))
     p.call("UpdateContainerResources", (1, c), (2, ((1, 100000), (2, 25000), (4, 80 << 20))))
     t.eq((file("memory.max"), file("cpu.max")), (str(80 << 20), "25000 100000"), "after update")
+
+
+@timeout(240)
+@cases(**RUNTIMES)
+def test_systemd(t, rt):
+    """SystemdCgroup = true, as on most Kubernetes nodes: scopes in the pod's slice."""
+    p = Pods(t, rt, systemd=True)
+    pod = p.run()
+    c = p.container(pod, "/probe", "sleep", resources=((1, 100000), (2, 50000), (4, 64 << 20)))
+    top = f"/sys/fs/cgroup/{p.parent}/cri-containerd-{c.decode()}.scope"
+    with open(top + "/memory.max") as f:
+        t.eq(f.read().strip(), str(64 << 20))
+    p.call("UpdateContainerResources", (1, c), (2, ((4, 80 << 20),)))
+    with open(top + "/memory.max") as f:
+        t.eq(f.read().strip(), str(80 << 20), "after update")
+    t.eq(p.exec(c, "/probe", "exit", "3")[1], 3)
+    p.call("StopContainer", (1, c), (2, 0))
+    p.call("RemoveContainer", (1, c))
+    wait_for("the scope's end", lambda: not os.path.exists(top))

@@ -6,7 +6,7 @@ import socket
 from lib import kernel
 from lib.clock import limit
 from lib.container import must, wait_for
-from lib.engine import IMAGE, Docker, weight_of_512_shares
+from lib.engine import IMAGE, Docker, slice_for, weight_of_512_shares
 from lib.terminal import open_pty
 from lib.testing import cases, timeout
 
@@ -331,3 +331,24 @@ def test_limits_act(t, rt):
     r = d.run("/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 100 & done; echo all",
               opts=["--pids-limit", "5"])
     t.lacks(r.out, "all", "nine processes with a limit of five")
+
+
+@timeout(240)
+@cases(**RUNTIMES)
+def test_systemd(t, rt):
+    """native.cgroupdriver=systemd, docker's default where systemd runs."""
+    parent = slice_for(t)
+    d = Docker(t, rt, **{"exec-opts": ["native.cgroupdriver=systemd"], "cgroup-parent": parent})
+    n = d.up(opts=["--memory", "64m", "--memory-swap", "64m", "--pids-limit", "33"])
+    top = f"/sys/fs/cgroup/{parent}/docker-{d.inspect(n)['Id']}.scope"
+    for name, want in (("memory.max", str(64 << 20)), ("pids.max", "33")):
+        with open(f"{top}/{name}") as f:
+            t.eq(f.read().strip(), want, name)
+    must(d("update", "--memory", "80m", "--memory-swap", "80m", n))
+    with open(top + "/memory.max") as f:
+        t.eq(f.read().strip(), str(80 << 20), "after update")
+    must(d("exec", n, "/bin/true"))
+    must(d("pause", n))
+    must(d("unpause", n))
+    must(d("rm", "-f", n))
+    wait_for("the scope's end", lambda: not os.path.exists(top))

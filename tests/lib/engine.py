@@ -21,9 +21,23 @@ def go_private(t):
     there is gone with the process."""
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
     kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    # But for the way to systemd and to the message bus.
+    kept = [(p, os.open(p, os.O_PATH)) for p in ("/run/systemd", "/run/dbus") if os.path.isdir(p)]
     kernel.mount("tmpfs", "/run", "tmpfs", 0, "mode=755")
+    for path, fd in kept:
+        os.mkdir(path)
+        kernel.mount(f"/proc/self/fd/{fd}", path, None, kernel.MS_BIND | kernel.MS_REC)
+        os.close(fd)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=clock.limit(10))
     t.later(_remove_cgroup, t.mark)
+
+
+def slice_for(t):
+    """The name of a systemd slice of the test's own, for the systemd cgroup driver."""
+    t.need(os.path.isdir("/run/systemd/system"), "systemd does not run here")
+    name = t.mark + ".slice"
+    t.later(subprocess.run, ["systemctl", "stop", name])
+    return name
 
 
 def _remove_cgroup(mark):
@@ -231,14 +245,14 @@ state = "/run/containerd"
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested.options]
         BinaryName = "{runtime}"
-        SystemdCgroup = false
+        SystemdCgroup = {systemd}
 """
 
 
 class Containerd(Client):
     """containerd and its command ctr, in a containerd namespace of the test's name."""
 
-    def __init__(self, t, runtime, namespace=None):
+    def __init__(self, t, runtime, namespace=None, systemd=False):
         need_programs(t, "containerd", "ctr")
         self.runtime = runtime_path(t, runtime)
         d = shared_dir(t, "containerd-" + (runtime or "tested"))
@@ -247,7 +261,7 @@ class Containerd(Client):
         self.socket = "/run/containerd/containerd.sock"
         self.name_count = 0
         conf = t.file("containerd.toml", CONTAINERD.format(
-            root=d, image=IMAGE, runtime=self.runtime,
+            root=d, image=IMAGE, runtime=self.runtime, systemd=str(systemd).lower(),
             # The plugin asks for CPU shares for each pod, and for a score below its own.
             no_cgroup=str(not _has_cpu()).lower(),
             no_oom=str(not kernel.has_cap(kernel.CAP_SYS_RESOURCE)).lower()))

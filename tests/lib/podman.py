@@ -32,13 +32,14 @@ IMAGE = "localhost/bailey-test:1"
 
 
 class Podman:
-    def __init__(self, session, runtime, probe, conf=CONF, kind="podman", user=None):
+    def __init__(self, session, runtime, probe, conf=CONF, kind="podman", user=None,
+                 manager="cgroupfs"):
         """session: a directory that all tests of one run share, so that the image is imported
         once per runtime and kind. user: an id to run as, whose directory it then is."""
         self.runtime = runtime
         base = os.path.basename(runtime)
         self.dir = os.path.join(session, f"{kind}-{base}")
-        self.conf_text, self.user = conf, user
+        self.conf_text, self.user, self.manager = conf, user, manager
         os.makedirs(self.dir, exist_ok=True)
         if user is not None:
             os.chown(self.dir, user, user)
@@ -70,7 +71,7 @@ class Podman:
         d = self.dir
         return ["podman", "--root", f"{d}/store", "--runroot", f"{d}/run", "--tmpdir", f"{d}/tmp",
                 "--storage-driver", "vfs", "--network-config-dir", f"{d}/networks",
-                "--cgroup-manager", "cgroupfs", "--runtime",
+                "--cgroup-manager", self.manager, "--runtime",
                 self.runtime, *map(str, args)]
 
     def environ(self):
