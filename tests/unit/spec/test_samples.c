@@ -273,6 +273,8 @@ TEST(features_are_true)
 		_cleanup_free_ char *c = xasprintf(LINUX(",\"memoryPolicy\":{\"mode\":\"%s\"%s}"),
 		    it->s, none ? "" : ",\"nodes\":\"0\"");
 		_cleanup_spec_ struct spec *s = must_load(c);
+
+		CHECK(s != NULL);
 	}
 }
 
