@@ -246,6 +246,22 @@ TEST(options_between_arguments)
 	CHECK(!argv[argc]);
 }
 
+/* Whoever owns the words finds each of them once, after an error too. */
+TEST(an_error_loses_no_word)
+{
+	CHECK_INT(parse("k --flag x --str=a -n 5b y", false), -EINVAL);
+	CHECK_INT(argc, 7);
+	for (const char *const *w =
+		 (const char *const[]){ "k", "--flag", "x", "--str=a", "-n", "5b", "y", NULL };
+	     *w; w++) {
+		int seen = 0;
+
+		for (int i = 0; i < argc; i++)
+			seen += streq(argv[i], *w);
+		CHECK_INT(seen, 1);
+	}
+}
+
 TEST(options_first)
 {
 	CHECK_INT(parse("--flag id cmd --str v --nope", true), 1);
@@ -271,7 +287,7 @@ TEST(cleanup)
 	strv_free(o.list);
 }
 
-TEST_MAIN(T(nothing), T(dashes_and_values), T(flags), T(optional_bool),
+TEST_MAIN(T(nothing), T(an_error_loses_no_word), T(dashes_and_values), T(flags), T(optional_bool),
     T(lists_collect_and_scalars_override), T(integers), T(sizes), T(error_texts), T(double_dash),
     T(a_single_dash_is_an_argument), T(options_between_arguments), T(options_first), T(help),
     T(cleanup))
