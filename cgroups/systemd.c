@@ -148,12 +148,11 @@ static int start_scope(struct systemd *s, const struct systemd_scope *want, pid_
 	    (r = cg_plan(&plan, want->resources, -EBADF, e)) < 0)
 		return r;
 	fixed_properties(&props, want->id, place.slice, holder);
-	if ((r = limit_properties(s, &props, &plan, -EBADF, e)) < 0 ||
-	    (r = sd_props_from_annotations(&props, want->annotations, e)) < 0)
+	if ((r = limit_properties(s, &props, &plan, -EBADF, e)) < 0)
 		return r;
 	(void)make_room(&props);
-	r = sd_start_unit(s, place.unit, &props, e);
-	if (r < 0)
+	if ((r = sd_props_from_annotations(&props, want->annotations, e)) < 0 ||
+	    (r = sd_start_unit(s, place.unit, &props, e)) < 0)
 		return r;
 	return open_scope(holder, place.unit, &plan, ret, e);
 }
