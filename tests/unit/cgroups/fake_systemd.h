@@ -234,60 +234,35 @@ static bool fake_load(void)
 	return true;
 }
 
+/* Its address comes when it listens. */
 static bool fake_run_daemon(void)
 {
-	char address[128], path[96];
+	char address[128], print[32], c;
+	int p[2];
+	bool up;
 
 	snprintf(fake_dir, sizeof(fake_dir), "/tmp/bailey-bus-XXXXXX");
-	if (!mkdtemp(fake_dir))
+	if (!mkdtemp(fake_dir) || pipe(p) < 0)
 		abort();
-	snprintf(path, sizeof(path), "%s/bus", fake_dir);
-	snprintf(address, sizeof(address), "--address=unix:path=%s", path);
+	snprintf(address, sizeof(address), "--address=unix:path=%s/bus", fake_dir);
+	snprintf(print, sizeof(print), "--print-address=%d", p[1]);
 	fake_daemon = fork();
 	if (fake_daemon == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		execlp("dbus-daemon", "dbus-daemon", "--session", "--nofork", "--nosyslog",
-		    "--nopidfile", address, NULL);
+		    "--nopidfile", address, print, NULL);
 		_exit(127);
 	}
-	for (int i = 0; i < 500 && access(path, F_OK) < 0; i++) {
-		if (waitpid(fake_daemon, NULL, WNOHANG) == fake_daemon) {
-			printf("# skip: dbus-daemon does not run here\n");
-			fake_daemon = 0;
-			return false;
-		}
-		usleep(10000);
+	close(p[1]);
+	up = read(p[0], &c, 1) == 1;
+	close(p[0]);
+	if (!up) {
+		printf("# skip: dbus-daemon does not run here\n");
+		return false;
 	}
 	setenv("DBUS_SYSTEM_BUS_ADDRESS", address + strlen("--address="), 1);
 	setenv("DBUS_SESSION_BUS_ADDRESS", address + strlen("--address="), 1);
 	return true;
-}
-
-/* Ready once for the whole program. False: skip, reason printed. */
-static bool fake_systemd(void)
-{
-	static int state; /* 0: not tried, 1: there, -1: not to be had */
-	int p[2];
-	char c;
-
-	if (state)
-		return state > 0;
-	state = -1;
-	if (!real_cgroup2() || !fake_load() || !fake_run_daemon() || pipe(p) < 0)
-		return false;
-	fake_log = mmap(
-	    NULL, sizeof(*fake_log), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	snprintf(fake_log->where, sizeof(fake_log->where), "/bailey-unit-%d", getpid());
-	fake_server = fork();
-	if (fake_server == 0)
-		fake_serve(p[1]);
-	close(p[1]);
-	if (read(p[0], &c, 1) != 1)
-		printf("# the fake systemd did not start\n");
-	else
-		state = 1;
-	close(p[0]);
-	return state > 0;
 }
 
 static void fake_end(void)
@@ -303,4 +278,31 @@ static void fake_end(void)
 	snprintf(path, sizeof(path), "%s/bus", fake_dir);
 	(void)unlink(path);
 	(void)rmdir(fake_dir);
+}
+
+/* Ready once for the whole program. False: skip, reason printed. */
+static bool fake_systemd(void)
+{
+	static int state = -1; /* -1: not tried, 1: there, 0: not to be had */
+	int p[2];
+	char c;
+
+	if (state >= 0)
+		return state > 0;
+	state = 0;
+	if (!real_cgroup2() || !fake_load() || !fake_run_daemon() || pipe(p) < 0) {
+		fake_end();
+		return false;
+	}
+	fake_log = mmap(
+	    NULL, sizeof(*fake_log), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	snprintf(fake_log->where, sizeof(fake_log->where), "/bailey-unit-%d", getpid());
+	fake_server = fork();
+	if (fake_server == 0)
+		fake_serve(p[1]);
+	close(p[1]);
+	state = read(p[0], &c, 1) == 1;
+	CHECK(state == 1); /* the fake has started */
+	close(p[0]);
+	return state > 0;
 }
