@@ -140,3 +140,6 @@ int systemd_update(
     bool user, const struct cgroup *c, const struct spec_resources *r, struct err *e);
 /* cgroup_destroy: kills all, stops the unit and waits for that (bounded). */
 int systemd_stop(bool user, const char *path, uint64_t id, struct err *e);
+/* The same for one that was only planned: nothing is killed. Waits timeout_ms at most until it is
+ * empty, and leaves it where it is not. */
+int systemd_stop_planned(bool user, const char *path, int timeout_ms, struct err *e);

@@ -7,8 +7,8 @@
  *   JobRemoved: the holder is in the scope's cgroup, which /proc/HOLDER/cgroup names
  *   init is cloned straight into it; the holder has done its part and ends
  *
- * A scope without processes is stopped and forgotten by systemd, so a runtime killed before init is
- * there leaves nothing: the holder dies with it.
+ * systemd ends and forgets a scope whose last process ended, and the holder dies with the runtime:
+ * one killed before init is there leaves nothing that runs.
  */
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -294,4 +294,22 @@ int systemd_stop(bool user, const char *path, uint64_t id, struct err *e)
 	if (r == 0)
 		r = stop_unit(user, sd_unit_of(path), e);
 	return r < 0 && r != -ENOENT ? r : cgroup_destroy(path, id, NULL, e);
+}
+
+/* The call of a runtime that is dead may be under way still: asking systemd, whose queue it is in,
+ * also waits for it. systemd may start the scope with a holder that is a zombie by then, which is
+ * in no cgroup, and never learns that the scope is empty. */
+int systemd_stop_planned(bool user, const char *path, int timeout_ms, struct err *e)
+{
+	_cleanup_cgroup_ struct cgroup c = CGROUP_INIT;
+	int r = cgroup_open(path, &c, e);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	err_clear(e);
+	if (r == 0 && cg_wait_event(c.dirfd, "populated", 0, timeout_ms) == -ETIMEDOUT) {
+		log_debug("cgroup %s stays: it is not empty", path);
+		return 0;
+	}
+	return stop_unit(user, sd_unit_of(path), e);
 }

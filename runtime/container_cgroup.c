@@ -189,10 +189,10 @@ int container_remove_cgroup(const struct container *c, struct err *e)
 {
 	if (!c->cgroup_path)
 		return 0;
-	/* A scope that was only planned has no process, so systemd ends it itself. */
+	if (c->systemd && c->cgroup_id)
+		return systemd_stop(c->systemd_user, c->cgroup_path, c->cgroup_id, e);
 	if (c->systemd)
-		return c->cgroup_id ? systemd_stop(c->systemd_user, c->cgroup_path, c->cgroup_id, e)
-				    : 0;
+		return systemd_stop_planned(c->systemd_user, c->cgroup_path, ORPHAN_MS, e);
 	if (c->cgroup_id)
 		return cgroup_destroy(c->cgroup_path, c->cgroup_id, c->cgroup_made_from, e);
 	/* Planned, and perhaps made: a killed create left it empty or with an init that ends by

@@ -322,7 +322,7 @@ def test_killed_create(t):
 @timeout(240)
 def test_killed_at_any_time(t):
     c, unit = _container(t)
-    for ms in range(0, 400, 25):
+    for ms in range(0, 500, 20):
         c._write()
         p = t.runtime.spawn("create", "--bundle", c.bundle.path, c.id, stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -235,6 +235,28 @@ TEST(stop)
 	end(&u); /* with what is in it */
 }
 
+/* What a killed create may have left is stopped, what somebody else runs is not. */
+TEST(stop_planned)
+{
+	struct run u;
+
+	if (!ready())
+		return;
+	CHECK_INT(start(&u, "six", NULL), 0);
+	fake_log->text[0] = '\0';
+	CHECK_INT(systemd_stop_planned(false, u.cg.path, 50, &u.e), 0);
+	CHECK_STR(fake_log->text, "");
+	CHECK_INT(kill(u.holder, 0), 0);
+	systemd_end_holder(&u.holder);
+	CHECK_INT(systemd_stop_planned(false, u.cg.path, 50, &u.e), 0);
+	CHECK_HAS(fake_log->text, "StopUnit t-six.scope replace");
+	CHECK(!cgroup_exists(u.cg.path));
+	fake_log->text[0] = '\0';
+	CHECK_INT(systemd_stop_planned(false, u.cg.path, 50, &u.e), 0);
+	CHECK_HAS(fake_log->text, "StopUnit t-six.scope replace");
+	end(&u);
+}
+
 /* Attached, but systemd did not move it: that is no success. */
 TEST(adopt)
 {
@@ -275,4 +297,5 @@ TEST(no_bus)
 }
 
 TEST_MAIN(T(scope), T(early_signal), T(failures), T(failed_leftover),
-    T(holder_dies_with_the_runtime), T(update), T(one_task), T(stop), T(adopt), T(no_bus))
+    T(holder_dies_with_the_runtime), T(update), T(one_task), T(stop), T(stop_planned), T(adopt),
+    T(no_bus))
