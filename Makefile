@@ -114,8 +114,8 @@ unit: $(UNITS) ## build and run the unit tests
 tests: all $(UNITS) # everything that tests/run needs
 
 .PHONY: check
-check: tests replay-build ## every test: lint, fuzz corpus, unit, integration, attacks, engines
-	@tools/check $(B) lint replay tests
+check: tests replay-build ## lint, fuzz corpus, unit, integration, attacks, podman (all engines: check-full)
+	@tools/check $(B) lint replay tests-fast podman
 
 .PHONY: check-fast
 check-fast: tests ## the daily loop: unit, integration and attack tests on this machine
