@@ -2,8 +2,9 @@
  * A profile of config.json becomes one BPF program.
  *
  * Compiling is on the way of every container that an engine starts, so nothing is written to disk
- * between containers and nothing is done twice (docs/adr/0006). libseccomp is the authority on two
- * things: the numbers of calls on each architecture, and rules that contradict each other.
+ * between containers and nothing is done twice (docs/adr/0006-seccomp-generator.md). libseccomp is
+ *the authority on two things: the numbers of calls on each architecture, and rules that contradict
+ *each other.
  *
  *	profile    here                 checked; actions as the kernel's numbers
  *	calls      seccomp_resolve.c    per architecture: which rules for which number

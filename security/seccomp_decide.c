@@ -19,6 +19,7 @@
 struct contested {
 	struct seccomp_call **calls; /* owned */
 	size_t n;
+	bool members;
 	bool reserved;
 	uint32_t block;
 };
@@ -40,8 +41,10 @@ static struct seccomp_target contest(struct contested *c, const struct seccomp_a
 {
 	if (!c->calls)
 		c->calls = xcalloc(arch->n_calls, sizeof(*c->calls));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		c->calls[c->n++] = &calls[i];
+		c->members |= calls[i].member;
+	}
 	if (!c->reserved)
 		c->block = seccomp_block_reserve(code);
 	c->reserved = true;
@@ -111,6 +114,12 @@ int seccomp_decide(const struct seccomp_profile *p, struct seccomp_arch *arch,
 	}
 	if (contested.n == 0)
 		return 0;
+	/* A member's rule is one for its multiplexer, too, and that one's other rules have a say in
+	 * whether libseccomp takes it. */
+	for (size_t i = 0; contested.members && i < arch->n_calls; i++)
+		contested.calls[i] = &arch->calls[i];
+	if (contested.members)
+		contested.n = arch->n_calls;
 	qsort(contested.calls, contested.n, sizeof(*contested.calls), by_order);
 	return seccomp_library_block(p, arch, contested.calls, contested.n, c, contested.block, e);
 }

@@ -38,6 +38,7 @@ struct seccomp_call {
 	uint32_t nr;
 	uint32_t order;	   /* of the name in the profile */
 	uint32_t selector; /* socketcall(2), ipc(2): the first argument; 0: a direct call */
+	bool member;	   /* of a family with a multiplexer, called this way or the other */
 	const char *name;
 	const struct seccomp_rule *rule;
 };

@@ -111,6 +111,7 @@ static void add_member(struct resolver *r, int nr, struct seccomp_call call)
 		return; /* the architecture has no such call */
 	if (!r->scanned)
 		scan_direct(r);
+	call.member = true;
 	direct = r->direct[is_ipc_member(nr)][-nr % 100];
 	if (direct >= 0) {
 		call.nr = (uint32_t)direct;

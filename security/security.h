@@ -57,8 +57,8 @@ void seccomp_prog_free(struct seccomp_prog *p);
 /* Compiles a profile: native and listed architectures, a search tree over the calls' numbers, code
  * for arguments, and -ENOSYS for syscalls newer than any the profile names (as runc does), where
  * the default action is an error. Numbers are libseccomp's, and so is the answer where rules
- * contradict each other (docs/adr/0006). Unknown syscall names are skipped with log_debug, as the
- * specification's users expect. */
+ * contradict each other (docs/adr/0006-seccomp-generator.md). Unknown syscall names are skipped
+ * with log_debug, as the specification's users expect. */
 int seccomp_compile(const struct spec_seccomp *s, struct seccomp_prog *ret, struct err *e);
 /* Loads it with seccomp(2) into the calling, single-threaded process (libseccomp owns the name
  * seccomp_load). Needs no_new_privs or CAP_SYS_ADMIN in the user namespace. With a listener, agent

@@ -133,16 +133,21 @@ static enum fulfils model_rule(
 	return r->args.n == 0 || (alternatives ? any : all) ? YES : NO;
 }
 
-/* The action, and whether rules with different ones hold (then it is the first one's). *ordered: an
- * operator of order is among the call's rules. */
+/* What is special about a call, or about a call with these arguments. */
+struct model_remarks {
+	bool contradiction; /* rules with different actions hold; the first one's is returned */
+	bool mixed;	    /* the call's rules have different actions */
+	bool ordered;	    /* an operator of order is among the call's rules */
+};
+
 __attribute__((unused)) static uint32_t model_ask(
-    const struct model *m, uint32_t nr, const uint64_t args[6], bool *contradiction, bool *ordered)
+    const struct model *m, uint32_t nr, const uint64_t args[6], struct model_remarks *remarks)
 {
 	uint32_t def = reference_action(m->s->default_action, &m->s->default_errno_ret);
-	uint32_t found = def, always = 0;
+	uint32_t found = def, always = 0, seen = def;
 	bool any = false, decided = false;
 
-	*contradiction = *ordered = false;
+	*remarks = (struct model_remarks){ 0 };
 	if (m->last != MODEL_NONE && nr > m->last)
 		return SECCOMP_RET_ERRNO | ENOSYS;
 	for (size_t i = 0; i < m->s->rules.n; i++) {
@@ -157,10 +162,12 @@ __attribute__((unused)) static uint32_t model_ask(
 
 			if (n->nr != nr && n->mux != nr)
 				continue;
+			remarks->mixed |= seen != def && seen != action;
+			seen = action;
 			for (size_t k = 0; k < r->args.n; k++)
-				*ordered |= r->args.v[k].op != CMP_EQ &&
-					    r->args.v[k].op != CMP_NE &&
-					    r->args.v[k].op != CMP_MASKED_EQ;
+				remarks->ordered |= r->args.v[k].op != CMP_EQ &&
+						    r->args.v[k].op != CMP_NE &&
+						    r->args.v[k].op != CMP_MASKED_EQ;
 			if (n->nr != nr && !mux)
 				continue;
 			f = model_rule(m, r, n->nr != nr, args);
@@ -168,7 +175,7 @@ __attribute__((unused)) static uint32_t model_ask(
 				decided = true, always = action;
 			if (f == NO || decided)
 				continue;
-			*contradiction |= any && found != action;
+			remarks->contradiction |= any && found != action;
 			found = any ? found : action;
 			any = true;
 		}

@@ -380,6 +380,68 @@ TEST(far_jumps_and_the_limit)
 	CHECK_INT(ask1(&p, SCMP_SYS(ioctl), 1, 700), RET_ERRNO(EPERM));
 }
 
+static size_t loads_of(const struct seccomp_prog *p, uint32_t offset)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		n += p->insns[i].code == (BPF_LD | BPF_W | BPF_ABS) && p->insns[i].k == offset;
+	return n;
+}
+
+/* libseccomp's programs look at the architecture again. */
+TEST(only_contradictions_are_asked_of_libseccomp)
+{
+	static const struct {
+		struct spec_seccomp_arg a, b;
+		bool contradict;
+	} t[] = {
+		{ { 0, 1, 0, CMP_EQ }, { 0, 2, 0, CMP_EQ }, false },
+		{ { 0, 1, 0, CMP_EQ }, { 0, 1, 0, CMP_NE }, false },
+		{ { 0, 1, 0, CMP_NE }, { 0, 1, 0, CMP_EQ }, false },
+		{ { 0, 0xf0, 0x10, CMP_MASKED_EQ }, { 0, 0x30, 0x20, CMP_MASKED_EQ }, false },
+		{ { 0, 0xf0, 0x10, CMP_MASKED_EQ }, { 0, 0x20, 0, CMP_EQ }, false },
+		{ { 0, 5, 0, CMP_LT }, { 0, 5, 0, CMP_GE }, false },
+		{ { 0, 5, 0, CMP_GT }, { 0, 5, 0, CMP_LE }, false },
+		{ { 0, 0, 0, CMP_LT }, { 0, 5, 0, CMP_GE }, false },
+		{ { 0, 1, 0, CMP_EQ }, { 1, 2, 0, CMP_EQ }, true },
+		{ { 0, 1, 0, CMP_NE }, { 0, 2, 0, CMP_NE }, true },
+		{ { 0, 5, 0, CMP_LE }, { 0, 5, 0, CMP_GE }, true },
+		{ { 0, 0xf0, 0x10, CMP_MASKED_EQ }, { 0, 0x0f, 1, CMP_MASKED_EQ }, true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct spec_seccomp_arg a = t[i].a, b = t[i].b;
+		struct spec_seccomp_rule r[] = {
+			{ .names = NAMES("ioctl"), .action = SECCOMP_ALLOW, .args = { &a, 1 } },
+			{ .names = NAMES("ioctl"), .action = SECCOMP_LOG, .args = { &b, 1 } },
+		};
+		struct spec_seccomp s = profile(SECCOMP_ERRNO, r, 2);
+		_cleanup_seccomp_ struct seccomp_prog p = { 0 };
+
+		compile(&s, &p);
+		CHECK_INT(loads_of(&p, offsetof(struct seccomp_data, arch)) > 1, t[i].contradict);
+	}
+}
+
+/* Numbers 0 to 2 take no more instructions than 0. */
+TEST(neighbours_are_one_range)
+{
+	struct spec_seccomp_rule one = { .names = NAMES("read"), .action = SECCOMP_ALLOW };
+	struct spec_seccomp_rule three = { .names = NAMES("write", "read", "open"),
+		.action = SECCOMP_ALLOW };
+	struct spec_seccomp s1 = profile(SECCOMP_TRACE, &one, 1);
+	struct spec_seccomp s3 = profile(SECCOMP_TRACE, &three, 1);
+	_cleanup_seccomp_ struct seccomp_prog p = { 0 }, q = { 0 };
+
+	if (skip_unless_x86_64())
+		return;
+	compile(&s1, &p);
+	compile(&s3, &q);
+	CHECK_INT(p.n, q.n);
+	CHECK_INT(ask(&q, X64, SCMP_SYS(open)), SECCOMP_RET_ALLOW);
+}
+
 /* Two rules with different actions that both hold: libseccomp's answer, which is the closer one. */
 TEST(contradictions_are_libseccomps)
 {
@@ -430,5 +492,6 @@ TEST_MAIN(T(allow_list), T(default_actions_and_values), T(rule_actions_and_value
     T(conditions_on_one_argument_are_alternatives), T(newer_calls_get_enosys),
     T(enosys_only_where_the_default_refuses), T(multiplexed_calls_count_by_their_direct_numbers),
     T(empty_profile), T(refusals), T(notify), T(unconditional_calls_load_no_argument),
-    T(equal_conditions_are_compiled_once), T(far_jumps_and_the_limit),
-    T(contradictions_are_libseccomps), T(calls_of_other_architectures_do_not_disturb))
+    T(equal_conditions_are_compiled_once), T(only_contradictions_are_asked_of_libseccomp),
+    T(neighbours_are_one_range), T(far_jumps_and_the_limit), T(contradictions_are_libseccomps),
+    T(calls_of_other_architectures_do_not_disturb))
