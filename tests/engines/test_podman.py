@@ -36,10 +36,9 @@ def test_run_terminal(t, rt):
     p = s.podman.popen("run", "--rm", "-it", "--name", s.name(), IMAGE, "/bin/sh", stdin=slave,
                        stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
-    master.write("stty size; tty; exit 7\n")
-    out = master.read_all(30)
-    t.has(out, "33 91", "size")
-    t.has(out, "/dev/", "tty")
+    # podman hands the size on while the container starts already.
+    master.write("until stty size | grep -q '33 91'; do sleep 0.1; done; tty; exit 7\n")
+    t.has(master.read_all(30), "/dev/", "tty")
     t.eq(p.wait(20), 7, "exit code")
     master.close()
 
@@ -61,8 +60,8 @@ def test_exec_terminal(t, rt):
     s = Scenario(t, rt)
     n = s.up()
     master, slave = open_pty(77, 22)
-    p = s.podman.popen("exec", "-it", n, "/bin/sh", "-c", "tty; read x; stty size; echo got-$x; "
-                       "exit 9", stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    p = s.podman.popen("exec", "-it", n, "/bin/sh", "-c", "tty; read x; until stty size | grep "
+                       "'22 77'; do sleep 0.1; done; echo got-$x; exit 9", stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     master.read_until("/dev/pts/", 20)
     master.write("line\n")

@@ -95,10 +95,8 @@ def test_terminal(t, rt):
     p = s.podman.popen("run", "--rm", "-it", "--name", s.name(), "localhost/bailey-test:1",
                        "/bin/sh", stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
-    master.write("stty size; tty; exit 7\n")
-    out = master.read_all(60)
-    t.has(out, "33 91", "size")
-    t.has(out, "/dev/", "tty")
+    master.write("until stty size | grep -q '33 91'; do sleep 0.1; done; tty; exit 7\n")
+    t.has(master.read_all(60), "/dev/", "tty")
     t.eq(p.wait(60), 7, "exit code")
     master.close()
 
