@@ -1,0 +1,60 @@
+/* The virtio devices of a machine: each constructor makes one, virtio.h's free op ends it. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "vm/loop.h"
+#include "vm/virtio.h"
+
+/* ---- console (virtio 5.3, multiport): port 0 the kernel's log (hvc0), port 1 the agent ---- */
+
+struct console_handler {
+	void *arg;
+	/* Bytes the guest has written, on the loop's thread. Returns how many are taken: fewer
+	 * stalls the port until console_resume(). */
+	size_t (*agent)(void *arg, const uint8_t *buf, size_t n);
+	void (*agent_open)(void *arg, bool open);
+	/* All of agent's output queue was passed on to the guest: there is room again. */
+	void (*agent_drained)(void *arg);
+};
+int vm_console_new(
+    struct loop *l, const struct console_handler *h, struct virtio_device **ret, struct err *e);
+/* Queues bytes for the agent (copied). Returns how many are queued by then: the caller holds back
+ * above a bound of its own. On the loop's thread. */
+size_t vm_console_send(struct virtio_device *d, const void *buf, size_t n);
+void vm_console_resume(struct virtio_device *d);
+/* The last bytes of the kernel's log, at most n; from any thread. Returns how many. */
+size_t vm_console_log(struct virtio_device *d, char *buf, size_t n);
+
+/* ---- rng (5.4), balloon (5.5) with free page reporting: pages go back by MADV_DONTNEED ---- */
+
+int vm_rng_new(struct loop *l, struct virtio_device **ret, struct err *e);
+int vm_balloon_new(struct loop *l, struct virtio_device **ret, struct err *e);
+/* Target in bytes that the guest shall give up. */
+void vm_balloon_set(struct virtio_device *d, uint64_t bytes);
+
+/* ---- block (5.2): raw files and block devices, a worker thread each ---- */
+
+struct vm_disk {
+	int fd; /* the device takes it over */
+	bool readonly;
+	char serial[20];
+};
+int vm_blk_new(const struct vm_disk *disk, struct virtio_device **ret, struct err *e);
+
+/* ---- net (5.1) over a tap opened with IFF_VNET_HDR | IFF_NO_PI ---- */
+
+struct vm_nic {
+	int tap; /* the device takes it over */
+	uint8_t mac[6];
+	uint16_t mtu;
+};
+int vm_net_new(struct loop *l, const struct vm_nic *nic, struct virtio_device **ret, struct err *e);
+
+/* ---- fs (5.11): a FUSE server in the monitor over the tree below rootfd ---- */
+
+/* tag: at most 35 bytes. rootfd: O_PATH directory, the device takes it over. threads: workers. */
+int vm_fs_new(
+    const char *tag, int rootfd, unsigned threads, struct virtio_device **ret, struct err *e);

@@ -1,0 +1,55 @@
+/*
+ * Split virtqueues, the device's side (virtio 1.2, 2.7). Every field of the driver's is copied once
+ * and checked before use; a broken ring ends the device (needs reset), never the monitor.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "vm/memory.h"
+
+#define QUEUE_SIZE_MAX 256 /* descriptors, and so segments of a chain */
+
+/* Latched from the driver's registers when the queue is made ready: what it writes later changes
+ * nothing until reset. */
+struct virtqueue {
+	const struct guest_memory *mem;
+	uint16_t size;
+	bool ready, event_idx;
+	uint64_t desc, avail, used; /* guest-physical */
+	uint16_t next_avail, next_used, signalled_used;
+	bool signalled_valid;
+	bool broken; /* the driver violated the specification; why: */
+	const char *why;
+};
+
+/* A request: what the device may read, then what it may write, as pointers into guest memory. */
+struct queue_chain {
+	uint16_t head;
+	unsigned n_read, n_write;
+	struct iovec read[QUEUE_SIZE_MAX], write[QUEUE_SIZE_MAX];
+	uint64_t read_bytes, write_bytes;
+};
+
+/* Takes the ring addresses and size; checks alignment, bounds and that size is a power of two. */
+int queue_start(struct virtqueue *q, const struct guest_memory *m, uint16_t size, uint64_t desc,
+    uint64_t avail, uint64_t used, bool event_idx);
+void queue_reset(struct virtqueue *q);
+/* The next request: 1, none: 0, broken ring: -EPROTO (q->broken, q->why). Follows one indirect
+ * table (VIRTIO_F_INDIRECT_DESC). */
+int queue_pop(struct virtqueue *q, struct queue_chain *ret);
+/* Takes the last popped one back. */
+void queue_unpop(struct virtqueue *q);
+/* Gives the request back; written: bytes that the device has put into its write segments. */
+int queue_push(struct virtqueue *q, uint16_t head, uint32_t written);
+/* Must the driver be interrupted for what was pushed since the last call? */
+bool queue_wants_interrupt(struct virtqueue *q);
+/* Asks for a notification at the next request, or asks for none. After enabling look again: returns
+ * whether requests came meanwhile. */
+bool queue_enable_notify(struct virtqueue *q);
+void queue_disable_notify(struct virtqueue *q);
+
+/* From and to segments; return the bytes copied (fewer where the segments end). */
+size_t iov_read(const struct iovec *v, unsigned n, size_t offset, void *buf, size_t len);
+size_t iov_write(const struct iovec *v, unsigned n, size_t offset, const void *buf, size_t len);
