@@ -32,15 +32,15 @@ CFLAGS  ?=
 LDFLAGS ?=
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
         -Wno-unused-parameter -Wno-missing-field-initializers
-BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -I. -fPIE -fstack-protector-strong -fno-plt \
+BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -I. -fPIE -fstack-protector-strong -fno-plt -pthread \
         -ffunction-sections -fdata-sections $(WARN) $(OPT)
-BASE_LDFLAGS := -pie -Wl,-z,now -Wl,-z,relro -Wl,--as-needed -Wl,--gc-sections $(SANFLAGS)
+BASE_LDFLAGS := -pie -pthread -Wl,-z,now -Wl,-z,relro -Wl,--as-needed -Wl,--gc-sections $(SANFLAGS)
 DEFS := -DBAILEY_VERSION='"$(VERSION)"' -DBAILEY_COMMIT='"$(COMMIT)"'
 # Static where Debian ships an archive (docs/adr/0001-linking.md); libmnl has none and is loaded on
 # demand.
 LIBS := -l:libseccomp.a -l:libcap.a -l:libyajl_s.a
 
-MODULES := base spec security namespaces cgroups netsetup images
+MODULES := base spec security namespaces cgroups netsetup images vm
 SRCS  := $(foreach m,$(MODULES),$(wildcard $(m)/*.c)) $(filter-out runtime/main.c,$(wildcard runtime/*.c))
 OBJS  := $(SRCS:%.c=$(B)/obj/%.o)
 MAIN  := $(B)/obj/runtime/main.o
