@@ -40,7 +40,7 @@ DEFS := -DBAILEY_VERSION='"$(VERSION)"' -DBAILEY_COMMIT='"$(COMMIT)"'
 # demand.
 LIBS := -l:libseccomp.a -l:libcap.a -l:libyajl_s.a
 
-MODULES := base spec security namespaces cgroups netsetup images vm
+MODULES := base spec security namespaces cgroups netsetup images process vm
 SRCS  := $(foreach m,$(MODULES),$(wildcard $(m)/*.c)) $(filter-out runtime/main.c,$(wildcard runtime/*.c))
 OBJS  := $(SRCS:%.c=$(B)/obj/%.o)
 MAIN  := $(B)/obj/runtime/main.o
@@ -104,7 +104,7 @@ run: ## install what the build needs, build, and show a container from inside
 
 .PHONY: deps
 deps: ## apt-get install what build and tests need and the machine lacks
-	tools/deps build test
+	tools/deps build test $(if $(filter native,$(HOST)),engines,testbed)
 
 .PHONY: unit
 unit: $(UNITS) ## build and run the unit tests
@@ -114,8 +114,8 @@ unit: $(UNITS) ## build and run the unit tests
 tests: all $(UNITS) # everything that tests/run needs
 
 .PHONY: check
-check: tests replay-build ## lint, fuzz corpus, unit, integration, attacks, podman (all engines: check-full)
-	@tools/check $(B) lint replay tests-fast podman
+check: tests replay-build ## everything: lint, fuzz corpus, the tests on this machine, and on a full host
+	@HOST=$(HOST) tools/check $(B) lint replay tests-fast podman full
 
 .PHONY: check-fast
 check-fast: tests ## the daily loop: unit, integration and attack tests on this machine
@@ -123,11 +123,7 @@ check-fast: tests ## the daily loop: unit, integration and attack tests on this 
 
 .PHONY: check-full
 check-full: tests ## every runtime test on a full host: a virtual machine (HOST=native: this machine)
-ifeq ($(HOST),native)
-	tests/run --build $(B) --full
-else
-	tests/testbed/run --build $(B) --tests
-endif
+	@HOST=$(HOST) tools/check $(B) full
 
 .PHONY: testbed-image
 testbed-image: ## make the test host's image from Debian packages (once; docs/testbed.md)

@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
-#include "runtime/hooks.h"
+#include "process/hooks.h"
 #include "runtime/lifecycle.h"
 
 #define END_TIMEOUT_MS 10000

@@ -1,6 +1,6 @@
 /*
  * exec: both halves of a further process. It joins what init is in, by init's own descriptors, and
- * takes the same last steps (runtime/process.h). From before it can be seen inside until execve it
+ * takes the same last steps (process/payload.h). From before it can be seen inside until execve it
  * is undumpable and runs from the sealed copy, so that a hostile container finds nothing to trace
  * or open.
  */
@@ -20,11 +20,11 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/sys.h"
+#include "process/handshake.h"
+#include "process/payload.h"
+#include "process/spawn.h"
 #include "runtime/foreground.h"
-#include "runtime/handshake.h"
 #include "runtime/lifecycle.h"
-#include "runtime/process.h"
-#include "runtime/spawn.h"
 
 struct exec {
 	const struct exec_opts *o;

@@ -1,6 +1,6 @@
 /*
  * The child's half of a container's life: init_main() from top to bottom. It is the container's
- * first process; the host's half is runtime/parent.c, the conversation runtime/handshake.h.
+ * first process; the host's half is runtime/parent.c, the conversation process/handshake.h.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -15,10 +15,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "netsetup/netsetup.h"
-#include "runtime/handshake.h"
-#include "runtime/hooks.h"
+#include "process/handshake.h"
+#include "process/hooks.h"
+#include "process/payload.h"
 #include "runtime/lifecycle.h"
-#include "runtime/process.h"
 #include "security/security.h"
 
 struct init {

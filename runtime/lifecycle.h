@@ -1,6 +1,6 @@
 /*
  * The life of a container, as the verbs call it. Read runtime/parent.c for the host's half and
- * runtime/init.c for the child's; runtime/handshake.h has the diagram.
+ * runtime/init.c for the child's; process/handshake.h has the diagram.
  */
 #pragma once
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /*
  * The host's half of a container's life: container_create() from top to bottom, then start;
- * runtime/destroy.c is the end. The child's half is runtime/init.c; runtime/handshake.h shows how
+ * runtime/destroy.c is the end. The child's half is runtime/init.c; process/handshake.h shows how
  * they talk.
  *
  * Whatever is made is written down in state.json first, so that a runtime killed at any point
@@ -22,12 +22,12 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "netsetup/netsetup.h"
+#include "process/handshake.h"
+#include "process/hooks.h"
+#include "process/spawn.h"
 #include "runtime/foreground.h"
-#include "runtime/handshake.h"
-#include "runtime/hooks.h"
 #include "runtime/lifecycle.h"
 #include "runtime/procstat.h"
-#include "runtime/spawn.h"
 #include "security/security.h"
 
 /* What one create holds until init is on its own. */

@@ -1,4 +1,4 @@
-#include "runtime/handshake.h"
+#include "process/handshake.h"
 
 #include <linux/bpf_common.h>
 #include <linux/filter.h>

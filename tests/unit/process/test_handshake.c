@@ -1,4 +1,4 @@
-#include "runtime/handshake.h"
+#include "process/handshake.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "runtime/hooks.h"
+#include "process/hooks.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -6,7 +6,7 @@
  * namespace is made, the child can do it: then a broker in between joins everything, makes the
  * child with CLONE_PARENT, so that it is nevertheless the parent's, and ends.
  */
-#include "runtime/spawn.h"
+#include "process/spawn.h"
 
 #include <fcntl.h>
 #include <sched.h>

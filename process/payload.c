@@ -1,4 +1,4 @@
-#include "runtime/process.h"
+#include "process/payload.h"
 
 #include <fcntl.h>
 #include <signal.h>
