@@ -70,22 +70,22 @@ class Machine:
         self.argv, self.terminal = argv, terminal
         self.process = None
 
+    def prepare(self, parent):
+        """In the child, before QEMU: it ends with this program, however that comes about."""
+        # A terminal's Ctrl-C is for this program, which then ends the machine.
+        if not self.terminal:
+            os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
     def start(self):
         if not shutil.which(self.argv[0]):
             raise Failure(f"{self.argv[0]} is missing (tools/deps testbed)")
-        parent, libc = os.getpid(), ctypes.CDLL(None)
-
-        def prepare():
-            # A terminal's Ctrl-C is for this program, which then ends the machine.
-            if not self.terminal:
-                os.setpgid(0, 0)
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
+        parent = os.getpid()
         self.process = subprocess.Popen(
             self.argv, stdin=None if self.terminal else subprocess.DEVNULL,
-            stdout=None if self.terminal else sys.stderr, preexec_fn=prepare,
+            stdout=None if self.terminal else sys.stderr, preexec_fn=lambda: self.prepare(parent),
             stderr=open(self.console + ".qemu", "w"),
             pass_fds=() if self.terminal else (self._theirs.fileno(),))
         if self._theirs:
