@@ -40,8 +40,9 @@ DEFS := -DBAILEY_VERSION='"$(VERSION)"' -DBAILEY_COMMIT='"$(COMMIT)"'
 # demand.
 LIBS := -l:libseccomp.a -l:libcap.a -l:libyajl_s.a
 
-MODULES := base spec security namespaces cgroups netsetup images process vm
-SRCS  := $(foreach m,$(MODULES),$(wildcard $(m)/*.c)) $(filter-out runtime/main.c,$(wildcard runtime/*.c))
+MODULES := base spec security namespaces cgroups netsetup images process vm guest
+SRCS  := $(filter-out guest/main.c,$(foreach m,$(MODULES),$(wildcard $(m)/*.c))) \
+         $(filter-out runtime/main.c,$(wildcard runtime/*.c))
 OBJS  := $(SRCS:%.c=$(B)/obj/%.o)
 MAIN  := $(B)/obj/runtime/main.o
 UNITS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))

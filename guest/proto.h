@@ -26,6 +26,9 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
 
 #define GP_VERSION	1
 #define GP_PORT_AGENT	"org.bailey.agent" /* name of the console port */
@@ -44,9 +47,9 @@ enum gp_type {
 	GP_TIME,     /* struct gp_time; no reply */
 	GP_ENTROPY,  /* bytes for the guest's random pool; no reply */
 	GP_NET,	     /* JSON: interfaces, addresses, routes as they shall be; OK or ERROR */
-	GP_CREATE,   /* two JSON texts, each ended by NUL: struct of docs/vm.md, config.json */
+	GP_CREATE,   /* two JSON texts, each ended by NUL: options (below), config.json */
 	GP_START,    /* no body */
-	GP_EXEC,     /* process.json, as exec --process takes it, with what exec adds */
+	GP_EXEC,     /* process.json, as exec --process takes it, perhaps with options (below) */
 	GP_SIGNAL,   /* struct gp_signal; OK or ERROR */
 	GP_WINSIZE,  /* struct gp_winsize; no reply */
 	GP_STDIN,    /* bytes; empty: end */
@@ -64,6 +67,50 @@ enum gp_type {
 	GP_LOG,	 /* text for the debug log */
 	GP_TYPES
 };
+
+/*
+ * The JSON texts. What is not marked optional must be there; members unknown to the agent are
+ * ignored.
+ *
+ * CREATE's options:
+ *	"id"		the container's: name of its keyring, and for hooks
+ *	"bundle"	absolute path on the host, for hooks
+ *	"rootfs", "created", "owner"	for hooks too; optional
+ *	"exports"	[0, 3 …]: indices of .mounts in config.json that are binds. The host exports
+ *			each as m/INDEX beside rootfs, with its idmap applied; every bind must be
+ *			among them
+ *	"keyring"	bool, optional (true): make a session keyring
+ *	"tag"		of the virtio-fs device; optional (GP_TAG)
+ * What of config.json is the host's business is left out by the agent: namespaces' paths, user and
+ * network namespaces and mappings; hooks but startContainer; AppArmor and SELinux labels (the
+ * guest's kernel has neither; the monitor carries them on the host); of linux.resources all but
+ * memory, pids, devices and unified memory.* and pids.*; netDevices, intelRdt, memoryPolicy.
+ *
+ * EXEC: a member "bailey" of process.json, optional, an object:
+ *	"cgroup"	path below the container's cgroup; optional
+ *	"keyring"	bool, optional (true): join the container's session keyring
+ *
+ * NET: all interfaces of the guest but lo; one that is missing here loses its addresses and goes
+ * down. Interfaces are told apart by MAC address.
+ *	{ "interfaces": [ {
+ *		"name": "eth0", "mac": "02:42:ac:11:00:02", "mtu": 1500, "up": true,
+ *		"addresses": [ { "address": "172.17.0.2/16", "broadcast": "172.17.255.255"
+ *(optional), "scope": 0 (optional; RT_SCOPE_*) } ], "routes": [ { "destination": "10.0.0.0/8" or
+ *"default" with "family": 4 or 6, "gateway", "source": address (optional), "metric", "scope",
+ *"type" (RTN_*), "onlink": true (optional) } ], "neighbours": [ { "address": "172.17.0.1", "mac":
+ *"…" } ] (optional) } ] } The kernel's own routes (RTPROT_KERNEL) come from the addresses and need
+ *not be listed.
+ *
+ * PS's reply: [ { "pid", "ppid": in the container (ppid 0: none of it), "guest_pid", "uid",
+ *	"tty": "pts/0" or "?", "start": seconds since the epoch, "time": CPU seconds, "comm",
+ *	"cmd": arguments joined by blanks, or "[comm]" } … ]
+ * STATS' reply: the "data" object of an event as events --stats prints it, of the guest's cgroup.
+ *
+ * Standard streams: with process.terminal there is only one, STDOUT, and an empty STDIN hangs the
+ * terminal up. After the end of an exec's process its streams end with what it has written; what
+ * others that it left behind write then is dropped. When a container's first process ends, the
+ * kernel ends all others: their EXITs come first, process 0's last.
+ */
 
 struct gp_header {
 	uint32_t length; /* of the body */
@@ -105,3 +152,28 @@ struct gp_exit {
 struct gp_oom {
 	uint64_t kills; /* of the container's cgroup so far */
 };
+
+/* ---- frames out of bytes and back (proto.c; both sides) ---- */
+
+enum gp_way { GP_TO_GUEST, GP_TO_HOST };
+/* May such a frame come this way? Its type is known and goes this way, its length is one that the
+ * type allows, the rest is 0 where it must be. -EPROTO says what is wrong. */
+int gp_check_header(const struct gp_header *h, enum gp_way way, struct err *e);
+/* A checked header's name, "STDOUT". */
+const char *gp_type_name(uint16_t type);
+
+/* A frame's body; it is the reader's, and of any alignment. Returns 0, 1 (taken, but no more now)
+ * or -errno. */
+typedef int gp_frame_fn(void *arg, const struct gp_header *h, const uint8_t *body, struct err *e);
+
+/* Frames come in pieces: holds the piece of one, never more than a checked header allows. */
+struct gp_reader {
+	enum gp_way way; /* of what comes in */
+	uint8_t *buf;
+	size_t have, cap;
+};
+/* Calls fn for each frame that is complete. Returns how many of the n bytes are used up: all,
+ * unless fn has returned 1; or -errno, from fn or -EPROTO for a frame that may not come. */
+ssize_t gp_reader_feed(
+    struct gp_reader *r, const uint8_t *bytes, size_t n, gp_frame_fn *fn, void *arg, struct err *e);
+void gp_reader_free(struct gp_reader *r);
