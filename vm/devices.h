@@ -8,24 +8,36 @@
 #include "vm/loop.h"
 #include "vm/virtio.h"
 
-/* ---- console (virtio 5.3, multiport): port 0 the kernel's log (hvc0), port 1 the agent ---- */
+/* ---- console (virtio 5.3, multiport): port 0 the kernel's log (hvc0), port 1 the agent ----
+ *
+ * All of it on the loop's thread, after virtio_attach(), but for what says otherwise. The handler's
+ * functions may call vm_console_send() and vm_console_resume(). */
 
 struct console_handler {
 	void *arg;
-	/* Bytes the guest has written, on the loop's thread. Returns how many are taken: fewer
-	 * stalls the port until console_resume(). */
+	/* Bytes the guest has written (a copy). Returns how many are taken: fewer stalls the port,
+	 * and so the agent, until vm_console_resume(). */
 	size_t (*agent)(void *arg, const uint8_t *buf, size_t n);
+	/* The guest has opened the port, or closed it (its reset too): what was queued is dropped
+	 * then. */
 	void (*agent_open)(void *arg, bool open);
-	/* All of agent's output queue was passed on to the guest: there is room again. */
+	/* All of agent's output queue, which vm_console_send() had left filled, was passed on to
+	 * the guest: there is room again. */
 	void (*agent_drained)(void *arg);
+	/* Bytes of the kernel's log, beside being kept for vm_console_log(). */
+	void (*log)(
+	    void *arg, const uint8_t *buf, size_t n); /* the four: NULL where nobody cares */
 };
 int vm_console_new(
     struct loop *l, const struct console_handler *h, struct virtio_device **ret, struct err *e);
-/* Queues bytes for the agent (copied). Returns how many are queued by then: the caller holds back
- * above a bound of its own. On the loop's thread. */
+/* Queues bytes for the agent (copied) and passes on what the guest has room for. Returns how many
+ * are queued by then: the caller, who alone can hold back its sources, stops above a bound of its
+ * own until agent_drained. */
 size_t vm_console_send(struct virtio_device *d, const void *buf, size_t n);
 void vm_console_resume(struct virtio_device *d);
-/* The last bytes of the kernel's log, at most n; from any thread. Returns how many. */
+/* The last bytes of the kernel's log, at most n (and VM_CONSOLE_LOG); from any thread. Returns how
+ * many. */
+#define VM_CONSOLE_LOG (64u << 10)
 size_t vm_console_log(struct virtio_device *d, char *buf, size_t n);
 
 /* ---- rng (5.4), balloon (5.5) with free page reporting: pages go back by MADV_DONTNEED ---- */

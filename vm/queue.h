@@ -11,20 +11,27 @@
 
 #define QUEUE_SIZE_MAX 256 /* descriptors, and so segments of a chain */
 
-/* Latched from the driver's registers when the queue is made ready: what it writes later changes
- * nothing until reset. */
+struct vring_desc;
+struct vring_avail;
+struct vring_used;
+
+/* Latched from the driver's registers at DRIVER_OK: what it writes later changes nothing until
+ * reset. The rings lie in guest memory, bounds checked once by queue_start(). */
 struct virtqueue {
 	const struct guest_memory *mem;
 	uint16_t size;
 	bool ready, event_idx;
-	uint64_t desc, avail, used; /* guest-physical */
+	const struct vring_desc *desc;
+	const struct vring_avail *avail;
+	struct vring_used *used;
 	uint16_t next_avail, next_used, signalled_used;
 	bool signalled_valid;
 	bool broken; /* the driver violated the specification; why: */
 	const char *why;
 };
 
-/* A request: what the device may read, then what it may write, as pointers into guest memory. */
+/* A request: what the device may read, then what it may write, as pointers into guest memory. The
+ * driver can change the bytes at any time: copy what is checked. */
 struct queue_chain {
 	uint16_t head;
 	unsigned n_read, n_write;
@@ -32,17 +39,18 @@ struct queue_chain {
 	uint64_t read_bytes, write_bytes;
 };
 
-/* Takes the ring addresses and size; checks alignment, bounds and that size is a power of two. */
+/* Takes the ring addresses and size; checks alignment, bounds and that size is a power of two of at
+ * most QUEUE_SIZE_MAX. -EINVAL leaves a queue that is not ready, with q->why. */
 int queue_start(struct virtqueue *q, const struct guest_memory *m, uint16_t size, uint64_t desc,
     uint64_t avail, uint64_t used, bool event_idx);
 void queue_reset(struct virtqueue *q);
-/* The next request: 1, none: 0, broken ring: -EPROTO (q->broken, q->why). Follows one indirect
- * table (VIRTIO_F_INDIRECT_DESC). */
+/* The next request: 1, none (or not ready): 0, broken ring: -EPROTO (q->broken, q->why), then and
+ * from then on. Follows one indirect table (VIRTIO_F_INDIRECT_DESC). */
 int queue_pop(struct virtqueue *q, struct queue_chain *ret);
 /* Takes the last popped one back. */
 void queue_unpop(struct virtqueue *q);
 /* Gives the request back; written: bytes that the device has put into its write segments. */
-int queue_push(struct virtqueue *q, uint16_t head, uint32_t written);
+void queue_push(struct virtqueue *q, uint16_t head, uint32_t written);
 /* Must the driver be interrupted for what was pushed since the last call? */
 bool queue_wants_interrupt(struct virtqueue *q);
 /* Asks for a notification at the next request, or asks for none. After enabling look again: returns
@@ -51,5 +59,9 @@ bool queue_enable_notify(struct virtqueue *q);
 void queue_disable_notify(struct virtqueue *q);
 
 /* From and to segments; return the bytes copied (fewer where the segments end). */
-size_t iov_read(const struct iovec *v, unsigned n, size_t offset, void *buf, size_t len);
-size_t iov_write(const struct iovec *v, unsigned n, size_t offset, const void *buf, size_t len);
+size_t iov_read(const struct iovec *v, unsigned n, uint64_t offset, void *buf, size_t len);
+size_t iov_write(const struct iovec *v, unsigned n, uint64_t offset, const void *buf, size_t len);
+/* The segments of [offset, offset + len) of v's, as far as there are; returns how many (at most n).
+ */
+unsigned iov_slice(
+    const struct iovec *v, unsigned n, uint64_t offset, uint64_t len, struct iovec *ret);
