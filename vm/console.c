@@ -17,9 +17,12 @@
 #include "vm/devices.h"
 
 #define BOUNCE	    (32u << 10)
-#define CHAINS_MAX  64		 /* per callback: other devices of the loop have their turn */
 #define OUT_KEPT    (256u << 10) /* of an empty output queue */
 #define MESSAGE_MAX (sizeof(struct virtio_console_control) + sizeof(GP_PORT_AGENT))
+
+/* Per callback: other devices of the loop have their turn. */
+#define CHAINS_MAX 64
+#define BYTES_MAX  (1u << 20)
 
 enum { PORT_LOG, PORT_AGENT, PORTS };
 enum { Q_LOG_RX, Q_LOG_TX, Q_CONTROL_RX, Q_CONTROL_TX, Q_AGENT_RX, Q_AGENT_TX, QUEUES };
