@@ -21,6 +21,7 @@
 #include "base/path.h"
 #include "base/sys.h"
 #include "process/handshake.h"
+#include "process/inside.h"
 #include "process/payload.h"
 #include "process/spawn.h"
 #include "runtime/foreground.h"
@@ -85,36 +86,6 @@ static int exec_terminal(const struct exec *x, struct err *e)
 	return console_attach(slave, e);
 }
 
-static int exec_join(const struct exec *x, struct err *e)
-{
-	unsigned left = 0;
-	int r;
-
-	for (int t = 0; t < NS_TYPES; t++)
-		if (x->ns.fds[t] >= 0 && !(x->joined & (1u << t)))
-			left |= 1u << t;
-	if ((x->ns.fds[NS_USER] >= 0 && (r = userns_become_root(e)) < 0) ||
-	    (r = ns_join(&x->ns, left, e)) < 0)
-		return r;
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-		return err_errno(e, errno, "prctl");
-	if (setsid() < 0)
-		return err_errno(e, errno, "setsid");
-	return x->o->no_new_keyring ? 0 : keyring_join(x->c->id, e);
-}
-
-static int exec_attributes(const struct exec *x, struct err *e)
-{
-	const struct spec_process *p = &x->process;
-	int r;
-
-	if ((!x->raises && (r = rlimits_raise(0, p, e)) < 0) || (r = sched_apply(p, e)) < 0 ||
-	    (r = mem_policy_apply(&x->spec->mem_policy, e)) < 0 ||
-	    (r = personality_apply(x->spec, e)) < 0)
-		return r;
-	return cpu_affinity_apply(0, p->exec_cpu_affinity.final, e);
-}
-
 static int exec_child(struct exec *x, struct err *e)
 {
 	_cleanup_seccomp_ struct seccomp_prog prog = { 0 };
@@ -127,14 +98,27 @@ static int exec_child(struct exec *x, struct err *e)
 		.seccomp = &prog,
 		.seccomp_agent = x->seccomp_agent,
 	};
+	const struct inside in = {
+		.spec = x->spec,
+		.process = &x->process,
+		.ns = &x->ns,
+		.joined = x->joined,
+		.userns = x->ns.fds[NS_USER] >= 0,
+		.procfd = x->procfd,
+		.cgroupfd = -EBADF,
+		.keyring = x->o->no_new_keyring ? NULL : x->c->id,
+		.limits_raised = x->raises,
+	};
 	_cleanup_free_ char *state_json = NULL;
 	struct spec_state state;
 	int r;
 
 	if ((r = cpu_affinity_apply(0, x->process.exec_cpu_affinity.initial, e)) < 0 ||
 	    (r = hs_expect(x->sock, "the runtime", HS_GO, NULL, e)) < 0 ||
-	    (r = exec_join(x, e)) < 0 || (r = exec_terminal(x, e)) < 0 ||
-	    (r = exec_attributes(x, e)) < 0 || (r = payload_prepare(&payload, false, e)) < 0 ||
+	    (r = inside_enter(&in, e)) < 0 || (r = exec_terminal(x, e)) < 0 ||
+	    (r = inside_attributes(&in, e)) < 0 ||
+	    (r = cpu_affinity_apply(0, x->process.exec_cpu_affinity.final, e)) < 0 ||
+	    (r = payload_prepare(&payload, false, e)) < 0 ||
 	    (r = hs_recv_seccomp(x->sock, &prog, e)) < 0)
 		return r;
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* as in init: HS_KEEP takes over */

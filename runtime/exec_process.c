@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "process/inside.h"
 #include "runtime/exec.h"
 #include "runtime/values.h"
 
@@ -95,19 +96,6 @@ static int apply_flags(
 	return 0;
 }
 
-/* A process of its own still runs as its container does where it says nothing. */
-static void inherit(const struct spec_process *from, struct spec_process *p)
-{
-	if (!p->scheduler.has)
-		p->scheduler = from->scheduler;
-	if (!p->ioprio.has)
-		p->ioprio = from->ioprio;
-	if (!p->oom_score_adj.set)
-		p->oom_score_adj = from->oom_score_adj;
-	if (!p->exec_cpu_affinity.initial && !p->exec_cpu_affinity.final)
-		p->exec_cpu_affinity = from->exec_cpu_affinity;
-}
-
 int exec_process(struct arena *a, const struct spec *s, const struct exec_opts *o, char **args,
     struct spec_process *ret, struct err *e)
 {
@@ -121,7 +109,7 @@ int exec_process(struct arena *a, const struct spec *s, const struct exec_opts *
 		r = spec_load_process(a, o->process, &p, e);
 		if (r < 0)
 			return r;
-		inherit(&s->process, &p);
+		inside_inherit(&s->process, &p);
 		p.terminal |= o->tty;
 	} else {
 		if (!*args)

@@ -17,6 +17,7 @@
 #include "netsetup/netsetup.h"
 #include "process/handshake.h"
 #include "process/hooks.h"
+#include "process/inside.h"
 #include "process/payload.h"
 #include "runtime/lifecycle.h"
 #include "security/security.h"
@@ -24,6 +25,7 @@
 struct init {
 	const struct init_args *a;
 	const struct spec *s;
+	struct inside in;
 	struct mount_plan *plan;
 	struct device_set *devices;
 	int rootfd;
@@ -33,62 +35,33 @@ struct init {
 	enum hs_step last; /* HS_KEEP, or HS_START */
 };
 
-/* Init must not be readable by what shares its pid namespace. /proc/self's files of an undumpable
- * process belong to the host's root, so what is written there comes before it becomes another
- * user; where the runtime is no root, it must be dumpable for it. */
+/* The files of /proc/self belong to the host's root where init is undumpable; where the runtime is
+ * no root, it must be dumpable for the time namespace's. */
 static int enter_namespaces(struct init *i, struct err *e)
 {
-	const struct spec *s = i->s;
-	unsigned left = 0;
+	const unsigned new_flags = i->a->ns->new_flags;
 	int r;
 
-	if (i->a->ns->new_flags & CLONE_NEWTIME) {
+	if (new_flags & CLONE_NEWTIME) {
 		if (!i->a->sources_open)
 			(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-		if ((r = timens_enter(s, i->a->procfd, e)) < 0)
+		if ((r = timens_enter(i->s, i->a->procfd, e)) < 0)
 			return r;
 	}
-	if (spec_has_userns(s) && (r = userns_become_root(e)) < 0)
+	if ((r = inside_enter(&i->in, e)) < 0 ||
+	    (new_flags & CLONE_NEWNET && (r = net_loopback_up(e)) < 0))
 		return r;
-	for (int t = 0; t < NS_TYPES; t++)
-		if (i->a->ns->fds[t] >= 0 && !(i->a->joined & (1u << t)))
-			left |= 1u << t;
-	if ((r = ns_join(i->a->ns, left, e)) < 0)
-		return r;
-	if (i->a->ns->new_flags & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) < 0)
-		return err_errno(e, errno, "make the cgroup namespace");
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-		return err_errno(e, errno, "prctl");
-	if (setsid() < 0)
-		return err_errno(e, errno, "setsid");
-	if (!i->a->opts->no_new_keyring && (r = keyring_join(i->a->c->id, e)) < 0)
-		return r;
-	if (i->a->ns->new_flags & CLONE_NEWNET && (r = net_loopback_up(e)) < 0)
-		return r;
-	return uts_apply(s, e);
+	return uts_apply(i->s, e);
 }
 
 static int build_root(struct init *i, struct err *e)
 {
-	const struct init_args *a = i->a;
 	int r;
 
-	if (!a->sources_open && ((r = mount_plan_open_sources(i->plan, e)) < 0 ||
-				    (r = devices_open(i->s, true, &i->devices, e)) < 0))
+	if (!i->a->sources_open && ((r = mount_plan_open_sources(i->plan, e)) < 0 ||
+				       (r = devices_open(i->s, true, &i->devices, e)) < 0))
 		return r;
-	r = rootfs_attach(i->plan, &i->rootfd, e);
-	if (r < 0)
-		return r;
-	const struct mount_env env = {
-		.rootfd = i->rootfd,
-		.procfd = a->procfd,
-		.cgroup_dirfd = a->cgroupfd,
-		.new_cgroup_ns = a->ns->new_flags & CLONE_NEWCGROUP,
-		.userns = spec_has_userns(i->s),
-		.mount_label = i->s->mount_label,
-	};
-	r = mounts_apply(i->plan, &env, e);
-	return r < 0 ? r : devices_make(i->devices, i->s, i->rootfd, e);
+	return inside_build_root(&i->in, i->plan, i->devices, &i->rootfd, e);
 }
 
 /* The state as hooks inside the container see it: with init's pid there. */
@@ -119,56 +92,6 @@ static int open_terminal(struct init *i, struct err *e)
 	return r < 0 ? err_errno(e, -r, "--console-socket: send the terminal") : 0;
 }
 
-/* What a mount namespace has as its root is where setns(2) leads, exec's and a payload's own.
- * Started in a chroot, pivot_root exchanges the chroot's mount only, and that would be the host's
- * root. */
-static int check_namespace_root(const struct init *i, int mntns, struct err *e)
-{
-	struct statx want, got;
-
-	if (setns(mntns, CLONE_NEWNS) < 0)
-		return err_errno(e, errno, "enter the container's mount namespace anew");
-	if (statx(i->rootfd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &want) < 0 ||
-	    statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &got) < 0)
-		return err_errno(e, errno, "statx the container's root");
-	if (want.stx_mnt_id != got.stx_mnt_id || want.stx_ino != got.stx_ino)
-		return err_set(e, EPERM,
-		    "the host's root would stay reachable in the container's mount namespace: "
-		    "bailey was "
-		    "started in a chroot; enter it by pivot_root(8), or start bailey outside");
-	return 0;
-}
-
-static int switch_root(struct init *i, struct err *e)
-{
-	_cleanup_close_ int mntns = openat(i->a->procfd, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	int r;
-
-	if (mntns < 0)
-		return err_errno(e, errno, "open /proc/self/ns/mnt");
-	if ((r = rootfs_pivot(i->plan, i->rootfd, i->a->opts->no_pivot, e)) < 0 ||
-	    (r = check_namespace_root(i, mntns, e)) < 0 ||
-	    (r = sysctl_apply(i->s, i->a->procfd, e)) < 0 ||
-	    (r = readonly_paths_apply(i->s, i->rootfd, e)) < 0 ||
-	    (r = masked_paths_apply(i->s, i->rootfd, e)) < 0 ||
-	    (r = rootfs_finish(i->plan, i->rootfd, e)) < 0)
-		return r;
-	return i->slave >= 0 ? console_attach(i->slave, e) : 0;
-}
-
-static int apply_attributes(const struct init *i, struct err *e)
-{
-	const struct spec_process *p = &i->s->process;
-	int r;
-
-	/* With a user namespace and a privileged runtime the parent has raised the limits. */
-	if (!(spec_has_userns(i->s) && i->a->sources_open) && (r = rlimits_raise(0, p, e)) < 0)
-		return r;
-	if ((r = sched_apply(p, e)) < 0 || (r = mem_policy_apply(&i->s->mem_policy, e)) < 0)
-		return r;
-	return personality_apply(i->s, e);
-}
-
 /* Up to here everything can still be told to whoever called create. */
 static int prepare(struct init *i, struct err *e)
 {
@@ -181,8 +104,9 @@ static int prepare(struct init *i, struct err *e)
 	    (r = hs_recv_seccomp(a->sock, &i->seccomp, e)) < 0)
 		return r;
 	if ((r = container_hooks(i, HOOK_CREATE_CONTAINER, ST_CREATING, e)) < 0 ||
-	    (r = open_terminal(i, e)) < 0 || (r = switch_root(i, e)) < 0 ||
-	    (r = apply_attributes(i, e)) < 0)
+	    (r = open_terminal(i, e)) < 0 ||
+	    (r = inside_switch_root(&i->in, i->plan, i->rootfd, i->slave, e)) < 0 ||
+	    (r = inside_attributes(&i->in, e)) < 0)
 		return r;
 	i->payload = (struct payload){
 		.process = &i->s->process,
@@ -255,6 +179,19 @@ _Noreturn void init_main(const struct init_args *a)
 		.devices = a->devices,
 		.rootfd = -EBADF,
 		.slave = -EBADF,
+		.in = {
+			.spec = a->spec,
+			.process = &a->spec->process,
+			.ns = a->ns,
+			.joined = a->joined,
+			.userns = spec_has_userns(a->spec),
+			.procfd = a->procfd,
+			.cgroupfd = a->cgroupfd,
+			.keyring = a->opts->no_new_keyring ? NULL : a->c->id,
+			.no_pivot = a->opts->no_pivot,
+			/* with a user namespace a privileged parent has raised them */
+			.limits_raised = spec_has_userns(a->spec) && a->sources_open,
+		},
 	};
 	struct err e = ERR_INIT;
 	int conn;
