@@ -65,8 +65,17 @@ struct vm_nic {
 };
 int vm_net_new(struct loop *l, const struct vm_nic *nic, struct virtio_device **ret, struct err *e);
 
-/* ---- fs (5.11): a FUSE server in the monitor over the tree below rootfd ---- */
+/* ---- fs (5.11): a FUSE server in the monitor over the tree below root (vm/fuse.h) ---- */
 
-/* tag: at most 35 bytes. rootfd: O_PATH directory, the device takes it over. threads: workers. */
-int vm_fs_new(
-    const char *tag, int rootfd, unsigned threads, struct virtio_device **ret, struct err *e);
+struct vm_fs {
+	const char *tag; /* 1 to 36 bytes */
+	int root;	 /* O_PATH directory, the device takes it over */
+	/* The descriptor directory of this very process ("self/fd" of a procfs mounted for its pid
+	 * namespace, without nosymfollow; subset=pid will do), O_PATH, the device takes it over. It
+	 * is what O_PATH descriptors are reopened through; nothing else of procfs is touched. */
+	int self_fd;
+	unsigned threads; /* workers, and request queues: 1 to VIRTIO_QUEUES_MAX - 1 */
+};
+/* Takes over the descriptors on failure too. The workers begin in ops->start, with the capabilities
+ * that its caller has then; the limit of open files is read here. */
+int vm_fs_new(const struct vm_fs *c, struct virtio_device **ret, struct err *e);
