@@ -126,6 +126,11 @@ check-fast: tests ## the daily loop: unit, integration and attack tests on this 
 check-full: tests ## every runtime test on a full host: a virtual machine (HOST=native: this machine)
 	@HOST=$(HOST) tools/check $(B) full
 
+.PHONY: check-engines
+check-engines: tests ## every engine on a full host, with runc and with bailey; writes docs/engines.md's table
+	@tools/check $(B) engines
+	tests/engines/table "test host=$(B)/check.engines.log"
+
 .PHONY: testbed-image
 testbed-image: ## make the test host's image from Debian packages (once; docs/testbed.md)
 	tests/testbed/image
