@@ -1,0 +1,28 @@
+/* KVM's side of a machine (Documentation/virt/kvm/api.rst; private to vm/). */
+#pragma once
+#include <linux/kvm.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "vm/memory.h"
+#include "vm/virtio.h"
+
+/* ioctl(2), restarted after EINTR: its value, or -errno. Not for KVM_RUN. */
+int kvm_ioctl(int fd, unsigned long request, uintptr_t arg);
+
+/* Does this KVM have what a machine with so many vCPUs takes? -EOPNOTSUPP names what it lacks. */
+int kvm_check(int kvm, unsigned vcpus, struct err *e);
+/* A VM with in-kernel interrupt controllers, whose lines lead to the I/O APIC alone. Returns the
+ * descriptor. */
+int kvm_create_vm(int kvm, struct err *e);
+int kvm_set_memory(int vm, const struct guest_memory *m, struct err *e);
+/* Binds the device's eventfds: an ioeventfd per queue at the window's QueueNotify, its irq to the
+ * interrupt line gsi. */
+int kvm_bind_device(
+    int vm, const struct virtio_device *d, uint64_t base, uint32_t gsi, struct err *e);
+
+/* What the processor can do as KVM sees it; the caller frees. */
+int kvm_cpuid(int kvm, struct kvm_cpuid2 **ret, struct err *e);
+/* The same for vCPU `id` of n: APIC ids, topology (a core each, of one package), hypervisor bits;
+ * no nested virtualization, performance counters or mwait. */
+void cpuid_of_vcpu(struct kvm_cpuid2 *c, unsigned id, unsigned n, bool tsc_deadline);
