@@ -1,5 +1,6 @@
 /*
- * Decoding JSON into structs by tables; private to spec/.
+ * Decoding JSON into structs by tables; for spec/, and for images/, whose documents are decoded
+ * alike.
  *
  * A table describes one JSON object: each row names a property, what it is and where it goes.
  * Adding a property is one row. A row's kind says which C type the offset points at.
