@@ -6,8 +6,10 @@
  * what users need to know of it.
  */
 #pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/err.h"
-#include "base/str.h"
 
 /* ---- where to look ---- */
 
@@ -18,9 +20,12 @@ struct vm_places {
 	const char *kernel;
 	/* vm.kernel.initrd, put in front of the generated one. NULL: none. */
 	const char *initrd;
-	/* Directory of the program as it was started (/proc/self/exe before it is sealed): build
-	 * trees and relocated installations. NULL: the installation's directories only. */
+	/* The directory of the program's file, absolute: dirname of /proc/self/exe before the
+	 * program runs from its sealed copy. What belongs to it is found from there, in a build
+	 * tree as well as where it is installed. */
 	const char *program_dir;
+	/* The caller is not root of the host: chooses where files are cached. */
+	bool rootless;
 	/* Instead of the directory for cached files. */
 	const char *cache;
 	/* In front of /boot and /lib/modules; for tests. */
@@ -47,9 +52,9 @@ struct vm_kernel {
 /*
  * The kernel to boot, by this order:
  *   1. places->kernel: a bzImage or an ELF vmlinux, told apart by content. Its modules are those of
- *      /lib/modules/RELEASE; without that directory they are taken to be built in.
- *   2. what `make guest-kernel` made: guest/vmlinux, then guest/bzImage, in program_dir, in
- *      program_dir/../lib/bailey, in the installation's lib/bailey. All built in.
+ *      /lib/modules/RELEASE; without a modules.dep there they are taken to be built in.
+ *   2. what `make guest-kernel` made: guest/vmlinux, then guest/bzImage, in program_dir (a build
+ *      tree), in program_dir/../lib/bailey (an installation). All built in.
  *   3. the newest /boot/vmlinuz-RELEASE, by version comparison as `sort -V` has it, that has
  *      /lib/modules/RELEASE/modules.dep or, by /boot/config-RELEASE, takes no modules. Others are
  *      passed over (--debug says why).
@@ -68,8 +73,10 @@ void vm_kernel_free(struct vm_kernel *k); /* closes and frees; accepts VM_KERNEL
  * those that the machine's devices need with all that they depend on, as /modules/NAME.ko in load
  * order named line by line in /modules/list.
  *
- * The agent is bailey-agent in program_dir, in program_dir/../libexec/bailey, in the installation's
- * libexec/bailey.
+ * The agent is bailey-agent in program_dir, else in program_dir/../libexec/bailey. It loads a
+ * compressed module (.ko.xz, .ko.zst, .ko.gz) with MODULE_INIT_COMPRESSED_FILE; where the kernel's
+ * configuration is found (config-RELEASE beside the kernel, config in the modules' directory) and
+ * says that the kernel cannot, that is an error here.
  *
  * The archive is cached in /var/cache/bailey (root of the host) or $XDG_CACHE_HOME/bailey,
  * $HOME/.cache/bailey (others), under a name made of the kernel's release and the identity (device,
