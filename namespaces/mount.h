@@ -69,6 +69,7 @@ struct mount_entry {
 struct mount_plan {
 	struct arena *arena;
 	const struct spec *spec;
+	const struct overlay *overlay; /* the root; NULL: root.path is */
 	struct mount_entry *v;
 	size_t n;
 	int root_fd; /* the detached rootfs, -EBADF before mount_plan_open_sources */

@@ -42,6 +42,11 @@ int mount_set_propagation(int fd, uint64_t type, bool rec)
 	return 0;
 }
 
+void mount_plan_set_overlay(struct mount_plan *p, const struct overlay *o)
+{
+	p->overlay = o;
+}
+
 static int open_root(struct mount_plan *p, struct err *e)
 {
 	const char *path = p->spec->root.path;
@@ -50,9 +55,11 @@ static int open_root(struct mount_plan *p, struct err *e)
 	struct stat st;
 	int r;
 
-	fd = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	fd = p->overlay ? overlay_open(p->overlay, e)
+			: sys_open_tree(
+			      AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (fd < 0)
-		return err_errno(e, errno, ".root.path: \"%s\"", path);
+		return p->overlay ? fd : err_errno(e, errno, ".root.path: \"%s\"", path);
 	if (fstat(fd, &st) < 0)
 		return err_errno(e, errno, ".root.path: \"%s\"", path);
 	if (!S_ISDIR(st.st_mode))

@@ -52,11 +52,24 @@ int uts_apply(const struct spec *s, struct err *e);
 
 /* ================= mounts and the root ================= */
 
+/* Layers for overlayfs; absolute paths. */
+struct overlay {
+	char *const *lowers;	  /* top first, NULL-terminated */
+	const char *upper, *work; /* NULL: read-only, of two layers or more */
+	bool userxattr;		  /* marks are user.overlay.*: in a user namespace */
+};
+/* Mounts it detached; returns the mount's descriptor. The working directory is changed meanwhile.
+ */
+int overlay_open(const struct overlay *o, struct err *e);
+
 struct mount_plan; /* what config.json's root and mounts come to, with the sources' descriptors */
 
 /* Parses every mount's options by mount_opts. No kernel call: `create` fails here, before anything
  * is made, on contradictions and unknown kinds. */
 int mount_plan_new(const struct spec *s, struct mount_plan **ret, struct err *e);
+/* The root is this overlay, not what lies at root.path: it exists in the container's mount
+ * namespace alone, and ends with it. o is borrowed. */
+void mount_plan_set_overlay(struct mount_plan *p, const struct overlay *o);
 void mount_plan_free(struct mount_plan *p); /* closes what it opened; accepts NULL */
 static inline void mount_plan_freep(struct mount_plan **p)
 {
