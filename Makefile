@@ -77,6 +77,11 @@ $(B)/probe: $(wildcard tests/probe/*.c) $(wildcard tests/probe/*.h)
 	$(if $^,@echo "  LD    $@")
 	$(Q)$(if $^,$(CC) -std=gnu11 -D_GNU_SOURCE -I. $(WARN) -O1 -static -o $@ $(filter %.c,$^) -l:libcap.a,true)
 
+# Applies layers alone, for tests/integration/test_images_unpack.py and bench/images.
+$(B)/layer: $(B)/obj/tests/unpack/layer.o $(B)/libbailey.a $(B)/linkflags
+	@echo "  LD    $@"
+	$(Q)$(CC) $(BASE_LDFLAGS) -o $@ $< $(B)/libbailey.a $(LIBS) $(LDFLAGS)
+
 $(B)/tests/unit/%: tests/unit/%.c $(B)/libbailey.a $(B)/flags
 	@mkdir -p $(@D)
 	@echo "  TEST  $<"
@@ -112,7 +117,7 @@ unit: $(UNITS) ## build and run the unit tests
 	@set -e; for t in $(UNITS); do echo "== $$t"; $$t; done
 
 .PHONY: tests
-tests: all $(UNITS) # everything that tests/run needs
+tests: all $(B)/layer $(UNITS) # everything that tests/run needs
 
 .PHONY: check
 check: tests replay-build ## everything: lint, fuzz corpus, the tests on this machine, and on a full host

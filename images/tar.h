@@ -28,7 +28,15 @@
 #define TAR_XATTR_VALUE (64u * 1024)   /* XATTR_SIZE_MAX */
 #define TAR_XATTR_NAME	255u	       /* XATTR_NAME_MAX */
 
-enum tar_type { TAR_FILE, TAR_HARDLINK, TAR_SYMLINK, TAR_CHAR, TAR_BLOCK, TAR_DIR, TAR_FIFO };
+enum tar_type {
+	TAR_FILE,
+	TAR_HARDLINK,
+	TAR_SYMLINK,
+	TAR_CHAR,
+	TAR_BLOCK_DEVICE,
+	TAR_DIR,
+	TAR_FIFO
+};
 
 struct tar_xattr {
 	const char *name;  /* with its namespace: "user.x"; 1 to TAR_XATTR_NAME bytes */

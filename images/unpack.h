@@ -5,8 +5,8 @@
  *                                     └──► read entries, apply them
  *
  * Each stage is a thread; bounded rings lie between them (images/ring.h), so memory does not grow
- * with the layer. What does grow is small: a record of some 100 bytes per directory and, with
- * UNPACK_FLAT, 8 bytes per entry.
+ * with the layer. What does grow is small: some 150 bytes per directory and, with UNPACK_FLAT, 32
+ * per entry.
  *
  * Everything in the stream is hostile until both digests were checked, which is at its end: unpack
  * into a staging directory that nobody else can enter (0700 above it) and throw that away on any
@@ -115,6 +115,10 @@ struct unpack_result {
 	uint64_t entries;
 	uint64_t skipped;	 /* devices, labels and ACLs that were left out, see above */
 	const char *compression; /* "none", "gzip", "zstd": found by magic number */
+	/* UNPACK_OVERLAY: the layer hides all below it. The directory itself carries the opaque
+	 * xattr then, but overlayfs does not look for it on a layer's root: leave the layers below
+	 * out of lowerdir. */
+	bool opaque_root;
 };
 
 /*
