@@ -46,24 +46,31 @@ int vm_rng_new(struct loop *l, struct virtio_device **ret, struct err *e);
 int vm_balloon_new(struct loop *l, struct virtio_device **ret, struct err *e);
 /* Target in bytes that the guest shall give up. */
 void vm_balloon_set(struct virtio_device *d, uint64_t bytes);
+/* What it says it has given up. Both from any thread. */
+uint64_t vm_balloon_actual(struct virtio_device *d);
 
-/* ---- block (5.2): raw files and block devices, a worker thread each ---- */
+/* ---- block (5.2): raw files and block devices, a worker thread each (virtio_start() makes it)
+ * ----
+ */
 
 struct vm_disk {
-	int fd; /* the device takes it over */
+	int fd; /* the device takes it over, on failure too */
 	bool readonly;
 	char serial[20];
 };
+/* fd must be open for reading, and for writing unless readonly. The size is read here. */
 int vm_blk_new(const struct vm_disk *disk, struct virtio_device **ret, struct err *e);
 
 /* ---- net (5.1) over a tap opened with IFF_VNET_HDR | IFF_NO_PI ---- */
 
 struct vm_nic {
-	int tap; /* the device takes it over */
+	int tap; /* the device takes it over, on failure too */
 	uint8_t mac[6];
-	uint16_t mtu;
+	uint16_t mtu; /* at least 68 */
 };
 int vm_net_new(struct loop *l, const struct vm_nic *nic, struct virtio_device **ret, struct err *e);
+/* The carrier that the guest sees; at first it is there. From any thread. */
+void vm_net_set_link(struct virtio_device *d, bool up);
 
 /* ---- fs (5.11): a FUSE server in the monitor over the tree below root (vm/fuse.h) ---- */
 

@@ -167,14 +167,26 @@ void queue_unpop(struct virtqueue *q)
 	q->next_avail--;
 }
 
-void queue_push(struct virtqueue *q, uint16_t head, uint32_t written)
+void queue_fill(struct virtqueue *q, uint16_t place, uint16_t head, uint32_t written)
 {
 	if (!q->ready)
 		return;
-	q->used->ring[q->next_used % q->size] =
+	q->used->ring[(uint16_t)(q->next_used + place) % q->size] =
 	    (struct vring_used_elem){ .id = head, .len = written };
-	q->next_used++;
+}
+
+void queue_publish(struct virtqueue *q, uint16_t n)
+{
+	if (!q->ready)
+		return;
+	q->next_used = (uint16_t)(q->next_used + n);
 	store16(&q->used->idx, q->next_used);
+}
+
+void queue_push(struct virtqueue *q, uint16_t head, uint32_t written)
+{
+	queue_fill(q, 0, head, written);
+	queue_publish(q, 1);
 }
 
 bool queue_wants_interrupt(struct virtqueue *q)

@@ -51,6 +51,9 @@ int queue_pop(struct virtqueue *q, struct queue_chain *ret);
 void queue_unpop(struct virtqueue *q);
 /* Gives the request back; written: bytes that the device has put into its write segments. */
 void queue_push(struct virtqueue *q, uint16_t head, uint32_t written);
+/* The same for several that must be seen at once: fill the places 0, 1 … then publish them. */
+void queue_fill(struct virtqueue *q, uint16_t place, uint16_t head, uint32_t written);
+void queue_publish(struct virtqueue *q, uint16_t n);
 /* Must the driver be interrupted for what was pushed since the last call? */
 bool queue_wants_interrupt(struct virtqueue *q);
 /* Asks for a notification at the next request, or asks for none. After enabling look again: returns
