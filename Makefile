@@ -112,6 +112,11 @@ run: ## install what the build needs, build, and show a container from inside
 deps: ## apt-get install what build and tests need and the machine lacks
 	tools/deps build test $(if $(filter native,$(HOST)),engines,testbed)
 
+.PHONY: guest-kernel
+guest-kernel: ## build the small kernel for virtual machines from Debian's source (25 CPU minutes, once)
+	tools/deps guest-kernel
+	tools/guest-kernel $(B)/guest
+
 .PHONY: unit
 unit: $(UNITS) ## build and run the unit tests
 	@set -e; for t in $(UNITS); do echo "== $$t"; $$t; done
@@ -179,12 +184,18 @@ install: all ## into DESTDIR/PREFIX (/usr/local): program, manual pages, complet
 	install -m 0644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -D -m 0644 tools/completion.bash \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
+	@# The guest's kernel, if make guest-kernel made one; else machines boot the distribution's.
+	if [ -e $(B)/guest/vmlinux ]; then \
+	    install -d $(DESTDIR)$(PREFIX)/lib/bailey/guest && \
+	    install -m 0644 $(addprefix $(B)/guest/,vmlinux bzImage config release) \
+	        $(DESTDIR)$(PREFIX)/lib/bailey/guest; fi
 
 .PHONY: uninstall
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/bailey $(DESTDIR)$(PREFIX)/share/man/man8/bailey.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/bailey-*.8 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
+	rm -rf $(DESTDIR)$(PREFIX)/lib/bailey $(DESTDIR)$(PREFIX)/libexec/bailey
 
 .PHONY: clean
 clean: ## remove what was built
