@@ -278,14 +278,13 @@ static int docker_open(const char *rest, struct image_source **ret, struct err *
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct docker_archive *o = arena_alloc(a, sizeof(*o));
-	size_t n = strcspn(rest, ":");
+	const char *path;
 	int r;
 
-	if (n == 0)
-		return err_set(e, EINVAL, "a file is missing: docker-archive:FILE[:REF]");
 	o->s.arena = a;
-	o->ref = rest[n] && rest[n + 1] ? arena_strdup(a, rest + n + 1) : NULL;
-	r = archive_open(arena_strndup(a, rest, n), &o->ar, e);
+	r = image_local_source(a, "docker-archive", rest, &path, &o->ref, &o->s.name, e);
+	if (r == 0)
+		r = archive_open(path, &o->ar, e);
 	if (r < 0)
 		return r;
 	*ret = &o->s;

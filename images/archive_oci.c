@@ -79,18 +79,17 @@ static int oci_open(const char *rest, struct image_source **ret, struct err *e)
 	_cleanup_arena_ struct arena *a = arena_new();
 	_cleanup_archive_ struct archive *ar = NULL;
 	struct oci_archive *o = arena_alloc(a, sizeof(*o));
-	size_t n = strcspn(rest, ":");
+	const char *path;
 	int r;
 
-	if (n == 0)
-		return err_set(e, EINVAL, "a file is missing: oci-archive:FILE[:REF]");
-	r = archive_open(arena_strndup(a, rest, n), &ar, e);
+	r = image_local_source(a, "oci-archive", rest, &path, &o->ref, &o->s.name, e);
+	if (r == 0)
+		r = archive_open(path, &ar, e);
 	if (r == 0)
 		r = check_version(ar, a, e);
 	if (r < 0)
 		return r;
 	o->s.arena = a;
-	o->ref = rest[n] && rest[n + 1] ? arena_strdup(a, rest + n + 1) : NULL;
 	o->ar = steal_ptr(ar);
 	*ret = &o->s;
 	steal_ptr(a);

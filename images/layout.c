@@ -205,15 +205,14 @@ static int layout_open(const char *rest, struct image_source **ret, struct err *
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct layout *l = arena_alloc(a, sizeof(*l));
-	size_t n = strcspn(rest, ":"), len;
 	const char *text;
+	size_t len;
 	int r;
 
 	l->s.arena = a;
-	l->path = arena_strndup(a, rest, n);
-	l->ref = rest[n] && rest[n + 1] ? arena_strdup(a, rest + n + 1) : NULL;
-	if (!*l->path)
-		return err_set(e, EINVAL, "a path is missing: oci:PATH[:REF]");
+	r = image_local_source(a, "oci", rest, &l->path, &l->ref, &l->s.name, e);
+	if (r < 0)
+		return r;
 	l->dirfd = open(l->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (l->dirfd < 0)
 		return err_errno(e, errno, "open %s", l->path);

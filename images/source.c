@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/str.h"
 
 /* A transport is a row here and a file of its own. */
@@ -80,6 +81,25 @@ void image_stream_fd(
 
 /* ---- opening ---- */
 
+int image_local_source(struct arena *a, const char *transport, const char *rest,
+    const char **ret_path, const char **ret_ref, const char **ret_name, struct err *e)
+{
+	_cleanup_free_ char *cwd = NULL, *joined = NULL, *path = NULL;
+	size_t n = strcspn(rest, ":");
+	const char *ref = rest[n] && rest[n + 1] ? rest + n + 1 : NULL;
+
+	if (n == 0)
+		return err_set(e, EINVAL, "a path is missing: %s:PATH[:REF]", transport);
+	if (rest[0] != '/' && !(cwd = getcwd(NULL, 0)))
+		return err_errno(e, errno, "current directory");
+	*ret_path = arena_strndup(a, rest, n);
+	joined = path_join(cwd ? cwd : "/", *ret_path);
+	path = path_normalize(joined);
+	*ret_ref = ref ? arena_strdup(a, ref) : NULL;
+	*ret_name = arena_printf(a, "%s:%s%s%s", transport, path, ref ? ":" : "", ref ? ref : "");
+	return 0;
+}
+
 static int no_transport(const char *source, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf b = { 0 };
@@ -105,7 +125,8 @@ int image_source_open(const char *source, struct image_source **ret, struct err 
 		if (r < 0)
 			return err_wrap(e, "%s", source);
 		s->ops = ops;
-		s->name = arena_strdup(s->arena, source);
+		if (!s->name)
+			s->name = arena_strdup(s->arena, source);
 		*ret = s;
 		return 0;
 	}

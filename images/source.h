@@ -52,8 +52,13 @@ struct image_source_ops {
 struct image_source {
 	const struct image_source_ops *ops;
 	struct arena *arena;
-	const char *name; /* the whole SOURCE, for messages */
+	/* The whole SOURCE, for messages and as the store's name for its image: it has to mean the
+	 * same from anywhere. open may set it; else it is what was given. */
+	const char *name;
 };
+/* "PATH[:REF]" taken apart. *ret_name: with the path made absolute. */
+int image_local_source(struct arena *a, const char *transport, const char *rest,
+    const char **ret_path, const char **ret_ref, const char **ret_name, struct err *e);
 
 extern const struct image_source_ops image_source_oci, image_source_oci_archive,
     image_source_docker_archive;

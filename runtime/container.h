@@ -34,6 +34,7 @@ struct container {
 	uint64_t cgroup_id; /* its inode number; 0: the path is only planned */
 	bool systemd;	    /* the cgroup is a scope's, … */
 	bool systemd_user;  /* … one of the user's manager */
+	bool owns_bundle;   /* made for it alone, in the store of images */
 	bool ready;	    /* set-up finished (create returned): not "creating" any more */
 	struct spec_map annotations;
 	int pidfd;		 /* of a verified living init, else -EBADF */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "process/hooks.h"
+#include "runtime/image_work.h"
 #include "runtime/lifecycle.h"
 
 #define END_TIMEOUT_MS 10000
@@ -68,5 +69,7 @@ int container_destroy(struct container *c, struct err *e)
 	if (r < 0)
 		return r;
 	stop_hooks(c);
+	if (c->owns_bundle && c->bundle && (r = image_bundle_remove(c->bundle, e)) < 0)
+		return r;
 	return container_forget(c, e);
 }

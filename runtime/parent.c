@@ -108,6 +108,8 @@ static int load_and_check(struct creation *k, bool foreground, struct err *e)
 	    (r = caps_check(&k->spec->process.caps, spec_has_userns(k->spec), e)) < 0 ||
 	    (r = mount_plan_new(k->spec, &k->plan, e)) < 0)
 		return r;
+	if (k->o->overlay)
+		mount_plan_set_overlay(k->plan, k->o->overlay);
 	return ns_open(k->spec, &k->ns, e);
 }
 
@@ -131,6 +133,7 @@ static int describe_container(struct creation *k, struct err *e)
 	c->rootfs = arena_strdup(c->arena, k->spec->root.path);
 	c->created = arena_strdup(c->arena, now);
 	c->owner = caller_name(c->arena);
+	c->owns_bundle = k->o->overlay != NULL;
 	c->annotations.n = k->spec->annotations.n;
 	c->annotations.v = arena_calloc(c->arena, c->annotations.n, sizeof(struct spec_kv));
 	for (size_t i = 0; i < c->annotations.n; i++)

@@ -28,6 +28,7 @@ static const struct field {
 	{ "cgroupInode", F_UINT, offsetof(struct container, cgroup_id), false },
 	{ "systemd", F_BOOL, offsetof(struct container, systemd), false },
 	{ "systemdUser", F_BOOL, offsetof(struct container, systemd_user), false },
+	{ "ownsBundle", F_BOOL, offsetof(struct container, owns_bundle), false },
 	{ "ready", F_BOOL, offsetof(struct container, ready), false },
 };
 

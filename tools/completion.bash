@@ -14,7 +14,8 @@ _bailey() {
 	words=$("$prog" help --words ${verb:+"$verb"} 2>/dev/null)
 	if [[ $cur != -* && -n $verb ]]; then
 		case $verb in
-		create | run | spec | features | list) words= ;;
+		create | run | spec | features | list | pull | bundle | images | prune) words= ;;
+		rmi) words=$("$prog" images --quiet 2>/dev/null) ;;
 		help) words=$verbs ;;
 		*) words=$("$prog" "${root[@]}" list --quiet 2>/dev/null) ;;
 		esac
