@@ -72,7 +72,8 @@ struct mount_plan {
 	const struct overlay *overlay; /* the root; NULL: root.path is */
 	struct mount_entry *v;
 	size_t n;
-	int root_fd; /* the detached rootfs, -EBADF before mount_plan_open_sources */
+	const char *export; /* where a host's mounts are found (mount_plan_use_export); NULL */
+	int root_fd;	    /* the detached rootfs, -EBADF before mount_plan_open_sources */
 	struct {
 		const struct spec_id_maps *uids, *gids;
 		int fd;

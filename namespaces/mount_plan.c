@@ -381,6 +381,29 @@ int mount_plan_new(const struct spec *s, struct mount_plan **ret, struct err *e)
 	return 0;
 }
 
+int mount_plan_use_export(
+    struct mount_plan *p, const char *dir, const uint32_t *indices, size_t n, struct err *e)
+{
+	bool *exported = arena_calloc(p->arena, p->n, sizeof(*exported));
+
+	for (size_t i = 0; i < n; i++) {
+		if (indices[i] >= p->n || p->v[indices[i]].kind != MOUNT_BIND)
+			return err_set(
+			    e, EINVAL, "exports[%zu]: .mounts[%u] is no bind mount", i, indices[i]);
+		exported[indices[i]] = true;
+	}
+	for (size_t i = 0; i < p->n; i++) {
+		struct mount_entry *m = &p->v[i];
+
+		if (m->kind == MOUNT_BIND && !exported[i])
+			return err_set(
+			    e, EINVAL, "%s.source: the host does not export it", m->m->path);
+		m->idmap = m->ridmap = false;
+	}
+	p->export = dir;
+	return 0;
+}
+
 void mount_plan_free(struct mount_plan *p)
 {
 	if (!p)

@@ -49,7 +49,8 @@ void mount_plan_set_overlay(struct mount_plan *p, const struct overlay *o)
 
 static int open_root(struct mount_plan *p, struct err *e)
 {
-	const char *path = p->spec->root.path;
+	const char *path =
+	    p->export ? arena_printf(p->arena, "%s/rootfs", p->export) : p->spec->root.path;
 	uint64_t prop = mount_default_propagation(p->spec->rootfs_propagation);
 	_cleanup_close_ int fd = -EBADF;
 	struct stat st;
@@ -186,7 +187,8 @@ static int read_link(struct mount_plan *p, const char *path, const char **ret)
 
 static int open_bind(struct mount_plan *p, struct mount_entry *m, struct err *e)
 {
-	_cleanup_free_ char *path = path_join(p->spec->bundle, m->m->source);
+	_cleanup_free_ char *path = p->export ? xasprintf("%s/m/%td", p->export, m - p->v)
+					      : path_join(p->spec->bundle, m->m->source);
 	_cleanup_close_ int fd = -EBADF;
 	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
 	struct stat st;

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -81,6 +82,11 @@ static inline void mount_plan_freep(struct mount_plan **p)
  * the runtime when it holds CAP_SYS_ADMIN over its mount namespace, else by the child in its new
  * user and mount namespace. */
 int mount_plan_open_sources(struct mount_plan *p, struct err *e);
+/* In a virtual machine, before that: the rootfs is dir/rootfs and the source of .mounts[I] dir/m/I,
+ * where the host has put its own mounts of them, id-mapped already. indices: which binds those are;
+ * -EINVAL names the first that is missing or no bind. dir must stay valid. */
+int mount_plan_use_export(
+    struct mount_plan *p, const char *dir, const uint32_t *indices, size_t n, struct err *e);
 /* Child, in its new mount namespace: makes the inherited tree a slave (or private, or leaves it, by
  * rootfsPropagation), attaches the rootfs over "/" and returns an O_PATH fd of its root. */
 int rootfs_attach(struct mount_plan *p, int *ret_rootfd, struct err *e);
