@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "vm/acpi.h"
 
 #define MIB (1ull << 20)
 
@@ -60,7 +61,7 @@ unsigned boot_memory_map(const struct guest_memory *m, struct memory_range ret[M
 {
 	unsigned n = 0;
 	ret[n++] = (struct memory_range){ 0, BOOT_RAM_END, 1 };
-	ret[n++] = (struct memory_range){ BOOT_ACPI, BOOT_ACPI_END - BOOT_ACPI, 2 };
+	ret[n++] = (struct memory_range){ BOOT_ACPI, BOOT_LOW_END - BOOT_ACPI, 2 };
 	ret[n++] = (struct memory_range){ MIB, m->regions[0].size - MIB, 1 };
 	if (m->n > 1)
 		ret[n++] = (struct memory_range){ m->regions[1].gpa, m->regions[1].size, 1 };
@@ -142,6 +143,16 @@ static void write_gdt(const struct guest_memory *m, bool long_mode)
 	guest_write(m, BOOT_GDT, gdt, sizeof(gdt));
 }
 
+/* A kernel that wants to reset by the firmware jumps there in real mode. */
+static void write_reset(const struct guest_memory *m)
+{
+	const uint8_t code[] = { 0xba, ACPI_PORT_RESET & 0xff, ACPI_PORT_RESET >> 8, /* mov dx */
+		0xb0, ACPI_RESET_VALUE,						     /* mov al */
+		0xee,	/* out dx, al */
+		0xf4 }; /* hlt */
+	guest_write(m, BOOT_RESET, code, sizeof(code));
+}
+
 int boot_load(
     const struct boot_files *f, const struct guest_memory *m, struct boot_entry *ret, struct err *e)
 {
@@ -166,5 +177,6 @@ int boot_load(
 	else
 		boot_elf_setup(&k, &info, m, ret);
 	write_gdt(m, ret->paging);
+	write_reset(m);
 	return 0;
 }

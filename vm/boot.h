@@ -22,7 +22,9 @@
 #define BOOT_CMDLINE_MAX 0x10000ull
 #define BOOT_RAM_END	 0x9f000ull /* of the first stretch of RAM */
 #define BOOT_ACPI	 0xe0000ull /* RSDP and tables; the kernel looks here too */
-#define BOOT_ACPI_END	 0x100000ull
+#define BOOT_ACPI_END	 0xff000ull
+#define BOOT_RESET	 0xffff0ull /* where a PC's firmware starts */
+#define BOOT_LOW_END	 0x100000ull
 
 enum kernel_kind { KERNEL_BZIMAGE, KERNEL_ELF };
 

@@ -51,7 +51,8 @@ static bool write_port(
 static void read_port(const struct bus *b, uint16_t port, uint8_t *data, unsigned size)
 {
 	memset(data, 0xff, size);
-	if (port == ACPI_PORT_SLEEP || port == ACPI_PORT_SLEEP_STATUS)
+	/* A kernel that resets by the keyboard controller waits for this to be 0. */
+	if (port == ACPI_PORT_SLEEP || port == ACPI_PORT_SLEEP_STATUS || port == KEYBOARD_COMMAND)
 		memset(data, 0, size);
 	else if (b->serial && port >= SERIAL && port < SERIAL + 8)
 		memset(data, port == SERIAL_STATUS ? SERIAL_READY : 0, size);

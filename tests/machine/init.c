@@ -1,0 +1,112 @@
+/*
+ * PID 1 of the guests of tests/machine: loads /modules/ in the order of their names, opens
+ * /dev/hvc0, says what machine it sees, and ends as init.end=… of the command line says: off,
+ * reboot, panic, spin (every CPU busy), idle.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+#include <unistd.h>
+
+static void load_modules(void)
+{
+	struct dirent **names;
+	int n = scandir("/modules", &names, NULL, alphasort);
+	for (int i = 0; i < n; i++) {
+		char path[300];
+		snprintf(path, sizeof(path), "/modules/%s", names[i]->d_name);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		struct stat st;
+		if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+			syscall(SYS_finit_module, fd, "", 0);
+		close(fd);
+	}
+}
+
+/* The console device appears a moment after its driver. */
+static void open_console(void)
+{
+	for (int i = 0; i < 2000; i++) {
+		int fd = open("/dev/hvc0", O_RDWR);
+		if (fd >= 0) {
+			dup2(fd, 0);
+			dup2(fd, 1);
+			dup2(fd, 2);
+			return;
+		}
+		usleep(1000);
+	}
+}
+
+static void first_line_of(const char *path, char *buf, size_t size)
+{
+	FILE *f = fopen(path, "r");
+	if (!f || !fgets(buf, (int)size, f))
+		buf[0] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+	if (f)
+		fclose(f);
+}
+
+static void spin(void)
+{
+	for (int i = 1; i < get_nprocs(); i++)
+		if (fork() == 0)
+			for (;;)
+				;
+	for (;;)
+		;
+}
+
+static void end(const char *how)
+{
+	if (!strcmp(how, "reboot"))
+		reboot(RB_AUTOBOOT);
+	if (!strcmp(how, "panic"))
+		exit(3);
+	if (!strcmp(how, "spin"))
+		spin();
+	if (!strcmp(how, "idle"))
+		for (;;)
+			pause();
+	reboot(RB_POWER_OFF);
+}
+
+int main(void)
+{
+	char how[16] = "off", cmdline[4096], clock[64];
+	mount("dev", "/dev", "devtmpfs", 0, NULL);
+	mount("proc", "/proc", "proc", 0, NULL);
+	mount("sys", "/sys", "sysfs", 0, NULL);
+	load_modules();
+	open_console();
+	first_line_of("/proc/cmdline", cmdline, sizeof(cmdline));
+	first_line_of("/sys/devices/system/clocksource/clocksource0/current_clocksource", clock,
+	    sizeof(clock));
+	const char *p = strstr(cmdline, "init.end=");
+	if (p)
+		sscanf(p, "init.end=%15s", how);
+	struct sysinfo s;
+	sysinfo(&s);
+	printf("init: up\n");
+	printf("init: %d of %d CPUs, %lu MiB, clock %s, the year is %s\n", get_nprocs(),
+	    get_nprocs_conf(), s.totalram >> 20, clock,
+	    time(NULL) > 1600000000 ? "plausible" : "1970");
+	struct timespec a, b;
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	usleep(50000);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	long ms = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
+	printf("init: slept %s\n", ms >= 50 && ms < 2000 ? "as long as asked" : "wrongly");
+	printf("init: ready\n");
+	end(how);
+	return 1;
+}
