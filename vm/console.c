@@ -23,6 +23,7 @@
 /* Per callback: other devices of the loop have their turn. */
 #define CHAINS_MAX 64
 #define BYTES_MAX  (1u << 20)
+#define CHAIN_COST 256u
 
 enum { PORT_LOG, PORT_AGENT, PORTS };
 enum { Q_LOG_RX, Q_LOG_TX, Q_CONTROL_RX, Q_CONTROL_TX, Q_AGENT_RX, Q_AGENT_TX, QUEUES };
@@ -297,6 +298,8 @@ static void receive_agent(struct console *c)
 			c->held = !deliver(c, &left);
 			if (c->held)
 				break;
+			/* A request without bytes costs something too. */
+			left -= left < CHAIN_COST ? left : CHAIN_COST;
 			queue_push(q, c->tx.head, 0);
 			any = true;
 		}
@@ -321,6 +324,11 @@ static void flush(struct console *c)
 			size_t n = iov_write(c->chain.write, c->chain.n_write, 0,
 			    c->out.buf + c->out.at, c->out.len);
 
+			if (n == 0) {
+				virtio_broken(
+				    &c->d, "a buffer of the agent's port is not writable");
+				return;
+			}
 			out_drop(&c->out, n);
 			queue_push(q, c->chain.head, (uint32_t)n);
 			any = true;

@@ -43,7 +43,8 @@ struct net {
 	uint16_t status;    /* atomic */
 	bool watched, gone; /* the tap: by the loop; deleted under us */
 	bool configured;    /* offloads are set for the driver's features */
-	size_t waiting;	    /* bytes of a packet in `packet` that waits for buffers */
+	size_t waiting;	    /* bytes of a packet in `packet` that waits for buffers, */
+	uint16_t seen;	    /* for more than those up to this index */
 	struct queue_chain rx, tx;
 	struct iovec part[QUEUE_SIZE_MAX + 1];
 	uint8_t packet[HEADER + PACKET_MAX];
@@ -164,6 +165,7 @@ static int spread(struct net *n)
 		if (r < 0)
 			return r;
 		if (r == 0) {
+			n->seen = q->next_avail;
 			while (buffers--)
 				queue_unpop(q);
 			return 0;
@@ -182,7 +184,7 @@ static int spread(struct net *n)
 	return 1;
 }
 
-/* One packet: 1; tap empty or gone: 0 with *dry; no buffers: 0; or -EPROTO. */
+/* One packet: 1; tap empty or gone: 0 with *dry; too few buffers: 0; or -EPROTO. */
 static int receive_one(struct net *n, bool *dry)
 {
 	static const uint16_t one = 1;
@@ -228,7 +230,8 @@ static void receive(struct net *n)
 	do {
 		while (!dry && packets < PACKETS_MAX && (r = receive_one(n, &dry)) > 0)
 			packets++;
-	} while (r == 0 && !dry && queue_enable_notify(q));
+	} while (
+	    r == 0 && !dry && (n->waiting ? queue_await_more(q, n->seen) : queue_enable_notify(q)));
 	if (packets)
 		virtio_interrupt(&n->d, q);
 	if (r < 0)

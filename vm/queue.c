@@ -205,17 +205,22 @@ bool queue_wants_interrupt(struct virtqueue *q)
 	return !valid || vring_need_event(load16(used_event(q)), q->next_used, old);
 }
 
-bool queue_enable_notify(struct virtqueue *q)
+bool queue_await_more(struct virtqueue *q, uint16_t seen)
 {
 	if (!q->ready || q->broken)
 		return false;
 	if (q->event_idx)
-		store16(avail_event(q), q->next_avail);
+		store16(avail_event(q), seen);
 	else
 		store16(&q->used->flags, 0);
 	/* The wish must be visible before the index is read again. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return load16(&q->avail->idx) != q->next_avail;
+	return load16(&q->avail->idx) != seen;
+}
+
+bool queue_enable_notify(struct virtqueue *q)
+{
+	return queue_await_more(q, q->next_avail);
 }
 
 void queue_disable_notify(struct virtqueue *q)

@@ -60,6 +60,9 @@ bool queue_wants_interrupt(struct virtqueue *q);
  * whether requests came meanwhile. */
 bool queue_enable_notify(struct virtqueue *q);
 void queue_disable_notify(struct virtqueue *q);
+/* queue_enable_notify() for a device to which the requests before index `seen` (q->next_avail when
+ * it had popped them all, before it took them back) do not suffice. */
+bool queue_await_more(struct virtqueue *q, uint16_t seen);
 
 /* From and to segments; return the bytes copied (fewer where the segments end). */
 size_t iov_read(const struct iovec *v, unsigned n, uint64_t offset, void *buf, size_t len);

@@ -184,6 +184,12 @@ TEST(short_control_messages_and_buffers_break_it)
 	driver_kick(&v, CONTROL_RX);
 	driver_run(&v);
 	CHECK(driver_needs_reset(&v));
+	driver_up(&v, 1ull << VIRTIO_CONSOLE_F_MULTIPORT);
+	control(1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	s.write = false;
+	driver_add(&v, AGENT_RX, &s, 1);
+	CHECK_INT(vm_console_send(dev, "abc", 3), 3);
+	CHECK(driver_needs_reset(&v));
 	end();
 }
 
