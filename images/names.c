@@ -228,7 +228,7 @@ static int match(struct store *s, const struct store_name *n, void *ctx, struct 
 	}
 	if (!named && !is_prefix(f->ref, im->config_digest) && !is_prefix(f->ref, im->digest))
 		return 0;
-	if (!named && *place && !streq((*place)->digest, im->digest))
+	if (!named && *place && !streq((*place)->config_digest, im->config_digest))
 		f->ambiguous = true;
 	strv_push(&f->files, xstrdup(n->file));
 	if (!*place)
