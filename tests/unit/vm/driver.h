@@ -11,6 +11,7 @@
 #include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
