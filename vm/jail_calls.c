@@ -74,6 +74,7 @@ static const char *const vcpu_only[] = { "epoll_ctl", "fcntl", NULL };
 
 /* The tree below the export's root, by descriptor; ids by thread for what is made. */
 static const char *const files[] = {
+	"capset",
 	"chdir",
 	"copy_file_range",
 	"dup",
@@ -135,6 +136,7 @@ static const char *const files[] = {
 	"symlinkat",
 	"sync_file_range",
 	"syncfs",
+	"truncate",
 	"umask",
 	"unlinkat",
 	"utimensat",
