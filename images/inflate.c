@@ -171,7 +171,7 @@ int inflate_run(
 
 int inflate_finish(struct inflate *z, void *out, size_t *n_out, struct err *e)
 {
-	struct inflate_io io = { NULL, 0, out, *n_out };
+	struct inflate_io io = { z->head, 0, out, *n_out };
 	int r = z->backend ? 0 : choose(z, e);
 
 	if (r == 0)

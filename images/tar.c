@@ -416,7 +416,7 @@ int tar_next(struct tar *t, const struct tar_entry **ret, struct err *e)
 		return 0;
 	r = tar_skip(t, t->left, e);
 	if (r == 0)
-		r = tar_skip(t, t->pad, e);
+		r = tar_skip_padding(t, t->pad, e);
 	if (r < 0)
 		return r;
 	forget(t);

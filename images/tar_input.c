@@ -96,6 +96,19 @@ int tar_skip(struct tar *t, uint64_t n, struct err *e)
 	return 0;
 }
 
+int tar_skip_padding(struct tar *t, unsigned n, struct err *e)
+{
+	int r = 1;
+
+	while (n > 0 && (r = more(t, e)) > 0) {
+		unsigned k = t->n < n ? (unsigned)t->n : n;
+
+		use(t, k);
+		n -= k;
+	}
+	return r < 0 ? r : 0;
+}
+
 /* ---- an open file ---- */
 
 #define FILE_PIECE 65536

@@ -63,6 +63,8 @@ int tar_bad(struct tar *t, struct err *e, const char *fmt, ...)
 int tar_read_block(struct tar *t, const uint8_t **ret, struct err *e);
 int tar_read(struct tar *t, void *buf, size_t n, struct err *e);
 int tar_skip(struct tar *t, uint64_t n, struct err *e);
+/* The zeros behind an entry's data; umoci ends its layers without the last ones. */
+int tar_skip_padding(struct tar *t, unsigned n, struct err *e);
 /* Makes t->p and t->n hold something; -EBADMSG at the stream's end. */
 int tar_fill(struct tar *t, struct err *e);
 

@@ -51,21 +51,26 @@ int mark_opaque(struct apply *a, int fd, struct err *e)
 
 /* ---- what this layer brought ---- */
 
+static uint64_t mix(const struct apply *a, uint64_t h, uint64_t word)
+{
+	__uint128_t m = (__uint128_t)(h ^ word) * 0x9e3779b97f4a7c15ull;
+
+	return (uint64_t)m ^ (uint64_t)(m >> 64) ^ a->seed;
+}
+
 /* Keyed, so that a layer cannot be made whose names collide. */
 static uint64_t name_key(struct apply *a, uint64_t ino, const char *name)
 {
-	__uint128_t m;
 	uint64_t h;
 
 	if (!a->seed && getrandom(&a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
 		a->seed = (uint64_t)(uintptr_t)a;
-	h = a->seed ^ ino;
+	h = mix(a, a->seed, ino);
 	for (size_t n = strlen(name), i = 0; i <= n; i += 8) {
 		uint64_t word = 0;
 
 		memcpy(&word, name + i, n - i < 8 ? n - i : 8);
-		m = (__uint128_t)(h ^ word) * 0x9e3779b97f4a7c15ull;
-		h = (uint64_t)m ^ (uint64_t)(m >> 64) ^ a->seed;
+		h = mix(a, h, word);
 	}
 	return h | 1;
 }
