@@ -1,4 +1,4 @@
-/* One decompressor behind images/inflate.c. Private to images/inflate*.c. */
+/* One decompressor behind images/inflate_sniff.c. Private to images/inflate*.c. */
 #pragma once
 #include <stdbool.h>
 

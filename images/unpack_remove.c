@@ -19,7 +19,7 @@
 #define OPEN_LEVELS 64
 
 struct level {
-	DIR *dir; /* NULL: closed for now */
+	DIR *dir; /* NULL: closed meanwhile */
 	dev_t dev;
 	ino_t ino;
 	char *name; /* in the level above */
