@@ -29,6 +29,7 @@
 /* What the archive is made of. */
 struct sources {
 	const struct vm_kernel *kernel;
+	bool disks;
 	int agent;
 	char *agent_path;
 };
@@ -99,15 +100,16 @@ static int check_compression(const struct vm_kernel *k, char *const *files, stru
 	return 0;
 }
 
-static int find_modules(const struct vm_kernel *k, char ***ret, struct err *e)
+static int find_modules(const struct sources *s, char ***ret, struct err *e)
 {
 	_cleanup_free_ char *dep = NULL, *builtin = NULL;
 	_cleanup_strv_ char **files = NULL;
+	const struct vm_kernel *k = s->kernel;
 	const struct module_wanted *wanted;
 	size_t n;
 	int r;
 
-	wanted = modules_wanted(&n);
+	wanted = modules_wanted(s->disks, &n);
 	r = file_read(k->modules, "modules.dep", DEP_MAX, &dep, NULL, e);
 	if (r == 0)
 		r = file_read(k->modules, "modules.builtin", DEP_MAX, &builtin, NULL, e);
@@ -137,14 +139,14 @@ static int add_module(
 	return cpio_file(c, name, 0600, fd, what, e);
 }
 
-static int add_modules(struct cpio *c, const struct vm_kernel *k, struct err *e)
+static int add_modules(struct cpio *c, const struct sources *s, struct err *e)
 {
 	_cleanup_strv_ char **files = NULL;
 	_cleanup_strbuf_ struct strbuf list = { 0 };
-	int r = find_modules(k, &files, e);
+	int r = find_modules(s, &files, e);
 
 	for (size_t i = 0; r == 0 && files && files[i]; i++)
-		r = add_module(c, k, files[i], &list, e);
+		r = add_module(c, s->kernel, files[i], &list, e);
 	/* Even if empty: what a user's initrd brings is not for a kernel whose modules are known.
 	 */
 	if (r == 0)
@@ -173,7 +175,7 @@ static int make_archive(int fd, const char *path, void *arg, struct err *e)
 	if (r == 0)
 		r = cpio_file(&c, "init", 0755, s->agent, s->agent_path, e);
 	if (r == 0 && s->kernel->modules >= 0)
-		r = add_modules(&c, s->kernel, e);
+		r = add_modules(&c, s, e);
 	return r < 0 ? r : cpio_end(&c, PAGE, e);
 }
 
@@ -195,7 +197,8 @@ static int cache_name(const struct sources *s, char **ret, struct err *e)
 	bool modules = s->kernel->modules >= 0;
 	int r;
 
-	strbuf_addf(&key, "initramfs-" LAYOUT "-%s", modules ? s->kernel->release : "none");
+	strbuf_addf(&key, "initramfs-" LAYOUT "-%s%s", modules ? s->kernel->release : "none",
+	    modules && s->disks ? "-disks" : "");
 	r = add_identity(s->agent, "", &key, e);
 	if (r == 0 && modules)
 		r = add_identity(s->kernel->modules, "modules.dep", &key, e);
@@ -301,7 +304,9 @@ static int in_memory(const struct vm_places *places, struct sources *s, int *ret
 int vm_initramfs(const struct vm_places *places, const struct vm_kernel *k, int *ret_fd,
     uint64_t *ret_size, struct err *e)
 {
-	_cleanup_(sources_free) struct sources s = { .kernel = k, .agent = -EBADF };
+	_cleanup_(sources_free) struct sources s = {
+		.kernel = k, .disks = places->disks, .agent = -EBADF
+	};
 	_cleanup_close_ int fd = -EBADF;
 	struct stat st;
 	int r = find_agent(places->program_dir, &s, e);

@@ -11,7 +11,7 @@ struct module_wanted {
 	bool optional;	  /* a kernel without it will do */
 };
 /* What the machine's devices and the container in it need; *ret_n of them. */
-const struct module_wanted *modules_wanted(size_t *ret_n);
+const struct module_wanted *modules_wanted(bool disks, size_t *ret_n);
 
 /* Most modules that are taken; a closure larger than that is no kernel's. */
 #define MODULES_MAX 64

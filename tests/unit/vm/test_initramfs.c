@@ -181,6 +181,9 @@ TEST(made_once_per_contents)
 	CHECK_INT(initramfs((struct vm_places){ 0 }, &a, &fourth), 0);
 	CHECK(fourth != third);
 	free(a.bytes);
+	/* Disks make another, which needs their driver. */
+	CHECK_INT(initramfs((struct vm_places){ .disks = true }, &a, NULL), -ENOENT);
+	CHECK_HAS(e.msg, "has no virtio_blk");
 	host_end();
 }
 

@@ -105,8 +105,8 @@ TEST(compression)
 /* What is asked for can be loaded in that order at all: erofs needs crc32c by name. */
 TEST(the_wanted)
 {
-	size_t n, crc = 0, erofs = 0;
-	const struct module_wanted *w = modules_wanted(&n);
+	size_t n, without, crc = 0, erofs = 0;
+	const struct module_wanted *w = modules_wanted(true, &n);
 
 	for (size_t i = 0; i < n; i++) {
 		CHECK(!strchr(w[i].name, '-'));
@@ -115,6 +115,8 @@ TEST(the_wanted)
 	}
 	CHECK(crc < erofs);
 	CHECK(streq(w[0].name, "virtio_mmio") && !w[0].optional);
+	CHECK(modules_wanted(false, &without) == w);
+	CHECK(without < n && streq(w[without].name, "virtio_blk"));
 }
 
 TEST_MAIN(T(dependencies_first_none_twice), T(built_in_and_optional_ones), T(hostile_lines),
