@@ -41,14 +41,14 @@ DEFS := -DBAILEY_VERSION='"$(VERSION)"' -DBAILEY_COMMIT='"$(COMMIT)"'
 LIBS := -l:libseccomp.a -l:libcap.a -l:libyajl_s.a
 
 MODULES := base spec security namespaces cgroups netsetup images process vm guest
-SRCS  := $(filter-out guest/main.c,$(foreach m,$(MODULES),$(wildcard $(m)/*.c))) \
+SRCS  := $(filter-out guest/main.c guest/nousers.c,$(foreach m,$(MODULES),$(wildcard $(m)/*.c))) \
          $(filter-out runtime/main.c,$(wildcard runtime/*.c))
 OBJS  := $(SRCS:%.c=$(B)/obj/%.o)
 MAIN  := $(B)/obj/runtime/main.o
 UNITS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
 
 .PHONY: all
-all: $(B)/bailey $(B)/probe ## build/bailey and the tests' probe (the default)
+all: $(B)/bailey $(B)/bailey-agent $(B)/probe ## build/bailey, the guest's agent, the tests' probe (the default)
 
 # Debug information goes into a file beside the program, where gdb finds it: the sealed copy that each
 # container starts from is a third as large without it.
@@ -60,6 +60,23 @@ ifndef SAN
 	$(Q)objcopy --strip-all --add-gnu-debuglink=$@.debug $@.tmp
 endif
 	$(Q)mv $@.tmp $@
+
+# The first process of a virtual machine, and the same agent over a socket for tests. Static, as
+# there is nothing else in the machine; sanitizers cannot be.
+AGENT_LDFLAGS := $(if $(SAN),$(BASE_LDFLAGS),-static-pie -Wl,-z,now -Wl,-z,relro -Wl,--gc-sections)
+$(B)/bailey-agent: $(B)/obj/guest/main.o
+$(B)/native-agent: $(B)/obj/tests/guest/native.o
+$(B)/bailey-agent $(B)/native-agent: $(B)/obj/guest/nousers.o $(B)/libagent.a $(B)/linkflags
+	@echo "  LD    $@"
+	$(Q)$(CC) $(AGENT_LDFLAGS) -o $@.tmp $(filter %.o,$^) $(B)/libagent.a $(LIBS) $(LDFLAGS)
+	$(Q)$(if $(SAN),true,objcopy --strip-all $@.tmp)
+	$(Q)mv $@.tmp $@
+
+# What guest/ may include, and nothing else.
+AGENT_OBJS := $(filter $(foreach m,base spec security namespaces cgroups process guest,$(B)/obj/$(m)/%),$(OBJS))
+$(B)/libagent.a: $(AGENT_OBJS) $(B)/sources
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $(AGENT_OBJS)
 
 # Objects that went away must not stay in the archive.
 $(B)/libbailey.a: $(OBJS) $(B)/sources
@@ -180,6 +197,7 @@ man: $(B)/bailey ## write docs/man anew, from the same tables as the help texts
 .PHONY: install
 install: all ## into DESTDIR/PREFIX (/usr/local): program, manual pages, completion
 	install -D -m 0755 $(B)/bailey $(DESTDIR)$(PREFIX)/bin/bailey
+	install -D -m 0755 $(B)/bailey-agent $(DESTDIR)$(PREFIX)/libexec/bailey/bailey-agent
 	install -d $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 0644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -D -m 0644 tools/completion.bash \
@@ -192,7 +210,8 @@ install: all ## into DESTDIR/PREFIX (/usr/local): program, manual pages, complet
 
 .PHONY: uninstall
 uninstall: ## what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/bailey $(DESTDIR)$(PREFIX)/share/man/man8/bailey.8 \
+	rm -f $(DESTDIR)$(PREFIX)/bin/bailey $(DESTDIR)$(PREFIX)/libexec/bailey/bailey-agent \
+	    $(DESTDIR)$(PREFIX)/share/man/man8/bailey.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/bailey-*.8 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
 	rm -rf $(DESTDIR)$(PREFIX)/lib/bailey $(DESTDIR)$(PREFIX)/libexec/bailey
@@ -205,4 +224,4 @@ clean: ## remove what was built
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
--include $(OBJS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d)
+-include $(OBJS:.o=.d) $(MAIN:.o=.d) $(B)/obj/guest/main.d $(B)/obj/tests/guest/native.d $(UNITS:=.d)

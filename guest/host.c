@@ -1,0 +1,58 @@
+/* What the agent asks of a real machine (agent.h). */
+#include <fcntl.h>
+#include <linux/random.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "guest/boot.h"
+#include "guest/net.h"
+
+/* No flags: what the container may do on it is said by its own mounts, and by the host's. */
+static int mount_tag(const char *tag, const char *dir, struct err *e)
+{
+	if (mount(tag, dir, "virtiofs", 0, NULL) < 0)
+		return err_errno(e, errno, "mount the virtio-fs \"%s\" on %s%s", tag, dir,
+		    errno == ENODEV ? " (the kernel has no virtiofs)" : "");
+	return 0;
+}
+
+static int set_time(const struct gp_time *t, struct err *e)
+{
+	const struct timespec ts = { .tv_sec = t->sec, .tv_nsec = t->nsec };
+
+	if (clock_settime(CLOCK_REALTIME, &ts) < 0)
+		return err_errno(
+		    e, errno, "set the clock to %lld.%09u", (long long)t->sec, t->nsec);
+	return 0;
+}
+
+/* Credited: it is the host's own randomness, and only the host could know it anyway. Reseeding
+ * makes the generator's output depend on it at once, as a machine needs that was copied. */
+static int add_entropy(const uint8_t *bytes, size_t n, struct err *e)
+{
+	_cleanup_close_ int fd = open("/dev/random", O_WRONLY | O_CLOEXEC);
+	struct {
+		struct rand_pool_info info;
+		uint8_t bytes[4096];
+	} pool = { .info = { .entropy_count = (int)n * 8, .buf_size = (int)n } };
+
+	if (fd < 0)
+		return err_errno(e, errno, "open /dev/random");
+	if (n > sizeof(pool.bytes))
+		return err_set(e, EMSGSIZE, "ENTROPY: more than %zu bytes", sizeof(pool.bytes));
+	memcpy(pool.info.buf, bytes, n);
+	if (ioctl(fd, RNDADDENTROPY, &pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
+		return err_errno(e, errno, "add %zu bytes to the random pool", n);
+	return 0;
+}
+
+const struct agent_host machine_host = {
+	.mount_tag = mount_tag,
+	.set_time = set_time,
+	.add_entropy = add_entropy,
+	.apply_net = net_configure,
+	.cgroup = "/container-",
+};
