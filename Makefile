@@ -214,7 +214,8 @@ uninstall: ## what install put there
 	    $(DESTDIR)$(PREFIX)/share/man/man8/bailey.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/bailey-*.8 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
-	rm -rf $(DESTDIR)$(PREFIX)/lib/bailey $(DESTDIR)$(PREFIX)/libexec/bailey
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/bailey/guest/,vmlinux bzImage config release)
+	rmdir $(addprefix $(DESTDIR)$(PREFIX)/,lib/bailey/guest lib/bailey libexec/bailey) 2>/dev/null || true
 
 .PHONY: clean
 clean: ## remove what was built
