@@ -87,6 +87,18 @@ int mount_plan_open_sources(struct mount_plan *p, struct err *e);
  * -EINVAL names the first that is missing or no bind. dir must stay valid. */
 int mount_plan_use_export(
     struct mount_plan *p, const char *dir, const uint32_t *indices, size_t n, struct err *e);
+/* The host's half of that, in place of rootfs_attach() and mounts_apply(): the child, in its new
+ * mount namespace and with the sources open, gets a tree over "/" that holds rootfs and m/INDEX
+ * alone (export.c). rootfs_pivot() into root makes it the only one. */
+struct mount_export {
+	int root, rootfs;  /* O_PATH; the caller's to close */
+	uint32_t *indices; /* of .mounts; the plan's */
+	size_t n;
+};
+int mounts_export(struct mount_plan *p, struct mount_export *ret, struct err *e);
+/* Makes the exported rootfs read-only: root.readonly, once the guest has made its mount points.
+ * Needs CAP_SYS_ADMIN. -EBUSY: a file in it is open for writing. Raw -errno. */
+int mounts_export_seal(int rootfs);
 /* Child, in its new mount namespace: makes the inherited tree a slave (or private, or leaves it, by
  * rootfsPropagation), attaches the rootfs over "/" and returns an O_PATH fd of its root. */
 int rootfs_attach(struct mount_plan *p, int *ret_rootfd, struct err *e);

@@ -22,6 +22,8 @@ struct globals {
 	const char *cgroup_manager; /* NULL: by --systemd-cgroup */
 	const char *rootless;	    /* "auto", "true", "false" */
 	/* derived */
+	const char *program;	 /* argv[0] */
+	const char *program_dir; /* where the program's file is; NULL: unknown */
 	enum cgroup_manager manager;
 	bool is_rootless; /* euid is not 0, or 0 in a user namespace that does not map all of the
 			     host (auto) */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "runtime/isolation.h"
 
 #define CONFIG_MAX     JSON_MAX_SIZE
 #define FORGET_RETRIES 1000
@@ -232,6 +233,7 @@ void container_state(const struct container *c, enum status st, struct spec_stat
 		.rootfs = c->rootfs,
 		.created = c->created,
 		.owner = c->owner,
+		.isolation = isolation_names[c->vm ? ISOLATION_VM : ISOLATION_NAMESPACE],
 		.pid = st == ST_STOPPED ? 0 : c->pid,
 		.annotations = &c->annotations,
 	};

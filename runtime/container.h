@@ -34,6 +34,9 @@ struct container {
 	uint64_t cgroup_id; /* its inode number; 0: the path is only planned */
 	bool systemd;	    /* the cgroup is a scope's, … */
 	bool systemd_user;  /* … one of the user's manager */
+	bool vm;	    /* isolation level: a machine, or namespaces */
+	uint64_t vm_usable; /* with vm: bytes of the machine for the container, */
+	uint64_t vm_extra;  /* … and what the host's memory limit is above the container's */
 	bool owns_bundle;   /* made for it alone, in the store of images */
 	bool ready;	    /* set-up finished (create returned): not "creating" any more */
 	struct spec_map annotations;
@@ -107,7 +110,7 @@ int container_plan_cgroup(
  * is none to be had (rootless) or none was planned. With systemd *ret_holder is a process that
  * keeps the scope alive, for systemd_end_holder() once init is in it. */
 int container_make_cgroup(const struct globals *g, struct container *c, const struct spec *s,
-    struct cgroup *ret, pid_t *ret_holder, struct err *e);
+    const struct spec_resources *res, struct cgroup *ret, pid_t *ret_holder, struct err *e);
 /* Once init is in it: limits and device rules. */
 int container_apply_cgroup(const struct container *c, const struct cgroup *cg,
     const struct spec_resources *res, bool with_devices, struct err *e);

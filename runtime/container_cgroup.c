@@ -132,13 +132,13 @@ static int create_own(const struct globals *g, struct container *c,
 	return r;
 }
 
-static int make_scope(
-    struct container *c, const struct spec *s, struct cgroup *ret, pid_t *ret_holder, struct err *e)
+static int make_scope(struct container *c, const struct spec *s, const struct spec_resources *res,
+    struct cgroup *ret, pid_t *ret_holder, struct err *e)
 {
 	struct systemd_scope want = {
 		.cgroups_path = s->cgroups_path,
 		.id = c->id,
-		.resources = &s->resources,
+		.resources = res,
 		.annotations = &s->annotations,
 	};
 	int r = systemd_start(c->manager, &want, ret, ret_holder, e);
@@ -151,14 +151,13 @@ static int make_scope(
 }
 
 int container_make_cgroup(const struct globals *g, struct container *c, const struct spec *s,
-    struct cgroup *ret, pid_t *ret_holder, struct err *e)
+    const struct spec_resources *res, struct cgroup *ret, pid_t *ret_holder, struct err *e)
 {
 	int r;
 
 	if (!c->cgroup_path)
 		return 0;
-	r = c->systemd ? make_scope(c, s, ret, ret_holder, e)
-		       : create_own(g, c, &s->resources, ret, e);
+	r = c->systemd ? make_scope(c, s, res, ret, ret_holder, e) : create_own(g, c, res, ret, e);
 	if (r < 0 || !ret->path)
 		c->cgroup_path = c->cgroup_made_from = NULL;
 	c->cgroup_id = r < 0 ? 0 : ret->id;

@@ -1,5 +1,6 @@
 /* Small facts about the host and the call that runtime/lifecycle.h declares. */
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -96,4 +97,42 @@ int write_pid_file(const char *path, pid_t pid, struct err *e)
 	if (file_replace(AT_FDCWD, path, text, strlen(text), 0644, true, e) < 0)
 		return err_wrap(e, "--pid-file");
 	return 0;
+}
+
+/* As a shell finds a command. */
+static char *find_command(const char *name)
+{
+	const char *list = getenv("PATH");
+	_cleanup_strv_ char **dirs = strv_split(list ? list : "", ':');
+
+	if (strchr(name, '/'))
+		return xstrdup(name);
+	for (char **d = dirs; *d; d++) {
+		_cleanup_free_ char *path = path_join(*d, name);
+
+		if (access(path, X_OK) == 0)
+			return steal_ptr(path);
+	}
+	return NULL;
+}
+
+const char *host_program_dir(const char *argv0)
+{
+	static char exe[PATH_MAX];
+	_cleanup_free_ char *found = NULL;
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	char *slash;
+
+	if (n > 0)
+		exe[n] = '\0';
+	if (n <= 0 || startswith(exe, "/memfd:")) {
+		found = find_command(argv0);
+		if (!found || !realpath(found, exe))
+			return NULL;
+	}
+	slash = strrchr(exe, '/');
+	if (!slash)
+		return NULL;
+	*slash = '\0';
+	return exe;
 }

@@ -20,6 +20,7 @@
 #include "process/inside.h"
 #include "process/payload.h"
 #include "runtime/lifecycle.h"
+#include "runtime/vm_level.h"
 #include "security/security.h"
 
 struct init {
@@ -131,24 +132,30 @@ static int prepare(struct init *i, struct err *e)
 }
 
 /* `state` connects too, only to see that init still listens, and hangs up without a word; one that
- * is stopped in between must not keep start waiting. Returns the connection on which start waits
- * for the outcome. */
-static int wait_for_start(int listening)
+ * is stopped in between must not keep start waiting. */
+int init_accept_start(int listening)
 {
 	const struct timeval patience = { .tv_sec = 10 };
+	struct err e = ERR_INIT;
+	int conn = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 
-	for (;;) {
-		struct err e = ERR_INIT;
-		int conn = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	if (conn < 0)
+		return errno == EINTR || errno == ECONNABORTED ? -EAGAIN : -errno;
+	if (setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
+	    hs_expect(conn, "start", HS_START, NULL, &e) == 0)
+		return conn;
+	close(conn);
+	return -EAGAIN;
+}
 
-		if (conn < 0 && errno != EINTR && errno != ECONNABORTED)
-			return -errno;
-		if (conn >= 0 &&
-		    setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
-		    hs_expect(conn, "start", HS_START, NULL, &e) == 0)
-			return conn;
-		closep(&conn);
-	}
+static int wait_for_start(int listening)
+{
+	int conn;
+
+	do
+		conn = init_accept_start(listening);
+	while (conn == -EAGAIN);
+	return conn;
 }
 
 static int execute(struct init *i, int conn, struct err *e)
@@ -196,7 +203,9 @@ _Noreturn void init_main(const struct init_args *a)
 	struct err e = ERR_INIT;
 	int conn;
 
-	umask(022); /* what is made in the rootfs does not depend on the caller's */
+	if (a->vm)
+		vm_init_main(a); /* the same steps for a machine; does not return */
+	umask(022);		 /* what is made in the rootfs does not depend on the caller's */
 	if (prepare(&i, &e) < 0) {
 		hs_send_error(a->sock, &e);
 		_exit(1);

@@ -12,12 +12,15 @@
 #include "runtime/container.h"
 #include "spec/spec.h"
 
+struct vm_parts;
+
 /* Options that create and run share. */
 struct create_opts {
 	const char *bundle; /* NULL: the current directory */
 	const char *config; /* NULL: BUNDLE/config.json */
 	const char *console_socket;
 	const char *pid_file;
+	const char *isolation; /* NULL: see isolation.h */
 	bool no_pivot;
 	bool no_new_keyring;
 	struct opt_i64 preserve_fds;
@@ -53,18 +56,24 @@ struct init_args {
 	unsigned joined; /* mask of ns->fds that are joined */
 	struct mount_plan *plan;
 	struct device_set *devices;
-	bool sources_open;     /* plan's and devices' sources were opened by the parent */
-	bool pauses;	       /* once the root is built, for the host's part (HS_MOUNTED) */
-	int sock;	       /* handshake */
-	int start_sock;	       /* listening, or -EBADF: HS_START comes by sock */
-	int console_sock;      /* connected, or -EBADF */
-	int seccomp_agent;     /* connected, or -EBADF */
-	int procfd;	       /* the host's procfs root */
-	int cgroupfd;	       /* the container's cgroup, or -EBADF */
+	bool sources_open; /* plan's and devices' sources were opened by the parent */
+	bool pauses;	   /* once the root is built, for the host's part (HS_MOUNTED) */
+	int sock;	   /* handshake */
+	int start_sock;	   /* listening, or -EBADF: HS_START comes by sock */
+	const struct vm_parts
+	    *vm;	   /* what the machine is made of; NULL: there is none (level namespace) */
+	int control_sock;  /* the machine's, listening, or -EBADF */
+	int console_sock;  /* connected, or -EBADF */
+	int seccomp_agent; /* connected, or -EBADF */
+	int procfd;	   /* the host's procfs root */
+	int cgroupfd;	   /* the container's cgroup, or -EBADF */
 	unsigned preserve_fds; /* 3 .. 3+n go to the payload */
 	unsigned listen_fds;   /* the first of them, by socket activation (sd_listen_fds(3)) */
 };
 _Noreturn void init_main(const struct init_args *a);
+/* Somebody has connected to start.sock: the connection of `start`, on which it waits for the
+ * outcome, or -errno for any other. */
+int init_accept_start(int listening);
 
 /* In a user namespace of its own, new or joined? */
 bool spec_has_userns(const struct spec *s);
@@ -73,6 +82,9 @@ bool spec_has_userns(const struct spec *s);
 bool runtime_is_privileged(void);
 /* In any but the first user namespace, where no device nodes can be made. */
 int runtime_in_user_namespace(bool *ret, struct err *e);
+/* The directory of the program's file, before seal_self(); from argv[0] where that is past (the
+ * process executes the sealed copy). NULL: cannot be told. Lives until the process ends. */
+const char *host_program_dir(const char *argv0);
 /* O_PATH descriptor of /proc, checked to be procfs's root. */
 int open_procfs(struct err *e);
 /* How many descriptors from 3 on the payload keeps: --preserve-fds plus LISTEN_FDS (*ret_listen of

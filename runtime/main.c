@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "runtime/cli.h"
+#include "runtime/lifecycle.h"
 #include "runtime/seal.h"
 
 enum action { ACT_RUN, ACT_HELP, ACT_VERSION };
@@ -93,6 +94,7 @@ static int parse(struct call *c, int argc, char **argv, struct err *e)
 		r = parse_verb(c, argc - 1 - r, argv + 1 + r, e);
 	if (r < 0 && r != CLI_HELP)
 		return r;
+	c->g.program = argv[0];
 	if (c->action != ACT_RUN)
 		return 0;
 	r = globals_derive(&c->g, e);
@@ -124,6 +126,7 @@ static int run(struct call *c, char **argv, struct err *e)
 	int r = 0;
 
 	if (c->verb->sealed) {
+		c->g.program_dir = host_program_dir(argv[0]);
 		r = seal_self(argv, e);
 		if (r == 0)
 			r = kernel_require(e);

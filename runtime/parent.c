@@ -28,6 +28,7 @@
 #include "runtime/foreground.h"
 #include "runtime/lifecycle.h"
 #include "runtime/procstat.h"
+#include "runtime/vm_level.h"
 #include "security/security.h"
 
 /* What one create holds until init is on its own. */
@@ -40,10 +41,15 @@ struct creation {
 	struct mount_plan *plan;
 	struct device_set *devices;
 	struct cgroup cg;
+	enum isolation isolation;
+	struct vm_parts vm;	      /* with isolation vm */
+	struct spec_resources limits; /* of the host's cgroup */
+	int control_sock;
 	int procfd, start_sock, console_sock, seccomp_agent;
 	int sock; /* handshake, our side */
 	int child_sock;
 	bool sources_open;
+	bool raises;   /* the parent raises the limits that init may not */
 	bool prepares; /* the parent has work for init before HS_GO */
 	bool pauses;   /* init does, for limits and hooks, once its root is built */
 	pid_t holder;  /* keeps a systemd scope alive until init is in it; 0: none */
@@ -54,11 +60,13 @@ struct creation {
 	{                                                                                       \
 		.procfd = -EBADF, .start_sock = -EBADF, .console_sock = -EBADF,                 \
 		.seccomp_agent = -EBADF, .sock = -EBADF, .child_sock = -EBADF, .pidfd = -EBADF, \
-		.cg = CGROUP_INIT                                                               \
+		.cg = CGROUP_INIT, .vm = VM_PARTS_NONE, .control_sock = -EBADF                  \
 	}
 
 static void creation_free(struct creation *k)
 {
+	vm_parts_close(&k->vm);
+	closep(&k->control_sock);
 	closep(&k->procfd);
 	closep(&k->start_sock);
 	closep(&k->console_sock);
@@ -90,6 +98,27 @@ static int check_terminal(const struct creation *k, bool foreground, struct err 
 	return 0;
 }
 
+/* What the machine is made of is opened now, before there is anything to undo. */
+static int choose_isolation(struct creation *k, struct err *e)
+{
+	struct settings settings;
+	struct spec *s = k->spec;
+	int r;
+
+	k->limits = s->resources;
+	if ((r = settings_load(s->arena, &settings, e)) < 0 ||
+	    (r = isolation_choose(k->o->isolation, s, k->g->program, &settings, &k->isolation, e)) <
+		0)
+		return r;
+	if (k->isolation != ISOLATION_VM)
+		return 0;
+	if ((r = vm_check(s, k->o, e)) < 0 ||
+	    (r = vm_parts_open(k->g, s, &settings, &k->vm, e)) < 0)
+		return r;
+	k->limits = vm_host_resources(s->arena, &s->resources, k->vm.extra);
+	return 0;
+}
+
 static int load_and_check(struct creation *k, bool foreground, struct err *e)
 {
 	int r = spec_load(k->o->bundle ? k->o->bundle : ".", k->o->config, &k->spec, e);
@@ -106,11 +135,14 @@ static int load_and_check(struct creation *k, bool foreground, struct err *e)
 	if ((r = check_terminal(k, foreground, e)) < 0 || (r = sysctl_check(k->spec, e)) < 0 ||
 	    (r = lsm_check(&k->spec->process, k->spec->mount_label, e)) < 0 ||
 	    (r = caps_check(&k->spec->process.caps, spec_has_userns(k->spec), e)) < 0 ||
-	    (r = mount_plan_new(k->spec, &k->plan, e)) < 0)
+	    (r = mount_plan_new(k->spec, &k->plan, e)) < 0 || (r = choose_isolation(k, e)) < 0)
 		return r;
 	if (k->o->overlay)
 		mount_plan_set_overlay(k->plan, k->o->overlay);
-	return ns_open(k->spec, &k->ns, e);
+	r = ns_open(k->spec, &k->ns, e);
+	if (k->isolation == ISOLATION_VM)
+		k->ns.new_flags &= ~(unsigned)CLONE_NEWTIME; /* the guest's clocks are shifted */
+	return r;
 }
 
 /* ---- the state directory ---- */
@@ -133,6 +165,9 @@ static int describe_container(struct creation *k, struct err *e)
 	c->rootfs = arena_strdup(c->arena, k->spec->root.path);
 	c->created = arena_strdup(c->arena, now);
 	c->owner = caller_name(c->arena);
+	c->vm = k->isolation == ISOLATION_VM;
+	c->vm_usable = k->vm.usable;
+	c->vm_extra = k->vm.extra;
 	c->owns_bundle = k->o->overlay != NULL;
 	c->annotations.n = k->spec->annotations.n;
 	c->annotations.v = arena_calloc(c->arena, c->annotations.n, sizeof(struct spec_kv));
@@ -169,6 +204,24 @@ static int connect_to(const char *path, const char *what, int type, int *ret, st
 	return 0;
 }
 
+static int open_devices(struct creation *k, struct err *e)
+{
+	bool bind = spec_has_userns(k->spec);
+	int r = bind ? 0 : runtime_in_user_namespace(&bind, e);
+
+	return r < 0 ? r : devices_open(k->spec, bind, &k->devices, e);
+}
+
+static int listen_at(const struct creation *k, const char *name, int type, int *ret, struct err *e)
+{
+	int fd = unix_listen(type, k->c->dirfd, name, 0600);
+
+	if (fd < 0)
+		return err_errno(e, -fd, "listen on %s/%s", k->c->dir, name);
+	*ret = fd;
+	return 0;
+}
+
 static int open_for_child(struct creation *k, struct err *e)
 {
 	int r, sockets[2];
@@ -176,11 +229,11 @@ static int open_for_child(struct creation *k, struct err *e)
 	k->procfd = open_procfs(e);
 	if (k->procfd < 0)
 		return k->procfd;
-	if (!k->o->start) {
-		k->start_sock = unix_listen(SOCK_SEQPACKET, k->c->dirfd, "start.sock", 0600);
-		if (k->start_sock < 0)
-			return err_errno(e, -k->start_sock, "listen on %s/start.sock", k->c->dir);
-	}
+	if (!k->o->start && (r = listen_at(k, "start.sock", SOCK_SEQPACKET, &k->start_sock, e)) < 0)
+		return r;
+	if (k->isolation == ISOLATION_VM &&
+	    (r = listen_at(k, VM_CONTROL, SOCK_STREAM | SOCK_NONBLOCK, &k->control_sock, e)) < 0)
+		return r;
 	r = connect_to(k->o->console_socket, "--console-socket", SOCK_STREAM, &k->console_sock, e);
 	if (r < 0)
 		return r;
@@ -189,18 +242,18 @@ static int open_for_child(struct creation *k, struct err *e)
 	if (r < 0)
 		return r;
 	if (runtime_is_privileged()) {
-		bool bind = spec_has_userns(k->spec);
-
-		if ((!bind && (r = runtime_in_user_namespace(&bind, e)) < 0) ||
-		    (r = mount_plan_open_sources(k->plan, e)) < 0 ||
-		    (r = devices_open(k->spec, bind, &k->devices, e)) < 0)
+		r = mount_plan_open_sources(k->plan, e);
+		if (r == 0 && k->isolation != ISOLATION_VM)
+			r = open_devices(k, e);
+		if (r < 0)
 			return r;
 		k->sources_open = true;
 	}
 	k->prepares = k->spec->process.oom_score_adj.set || k->spec->net_devices.n ||
 		      makes_userns(k->spec) || k->c->systemd_user;
-	k->pauses = (k->sources_open && spec_has_userns(k->spec)) ||
-		    k->spec->hooks[HOOK_PRESTART].n || k->spec->hooks[HOOK_CREATE_RUNTIME].n;
+	k->raises = k->sources_open && spec_has_userns(k->spec) && k->isolation != ISOLATION_VM;
+	k->pauses =
+	    k->raises || k->spec->hooks[HOOK_PRESTART].n || k->spec->hooks[HOOK_CREATE_RUNTIME].n;
 	r = hs_pair(sockets, e);
 	if (r < 0)
 		return r;
@@ -238,6 +291,8 @@ static int make_init(struct creation *k, struct err *e)
 		.pauses = k->pauses,
 		.sock = k->child_sock,
 		.start_sock = k->start_sock,
+		.vm = k->isolation == ISOLATION_VM ? &k->vm : NULL,
+		.control_sock = k->control_sock,
 		.console_sock = k->console_sock,
 		.seccomp_agent = k->seccomp_agent,
 		.procfd = k->procfd,
@@ -259,7 +314,9 @@ static int make_init(struct creation *k, struct err *e)
 	}
 	closep(&k->child_sock);
 	closep(&k->start_sock);
-	k->child_sock = k->start_sock = -EBADF;
+	closep(&k->control_sock);
+	vm_parts_close(&k->vm);
+	k->child_sock = k->start_sock = k->control_sock = -EBADF;
 	r = outside ? systemd_adopt(true, k->c->cgroup_path, "", k->pid, e) : 0;
 	systemd_end_holder(&k->holder);
 	return r;
@@ -310,7 +367,7 @@ static int while_it_pauses(struct creation *k, struct err *e)
 {
 	int r = hs_expect(k->sock, "init", HS_MOUNTED, NULL, e);
 
-	if (r == 0 && k->sources_open && spec_has_userns(k->spec))
+	if (r == 0 && k->raises)
 		r = rlimits_raise(k->pid, &k->spec->process, e);
 	return r < 0 ? r : host_hooks(k, e);
 }
@@ -320,9 +377,8 @@ static int limit_and_compile(struct creation *k, struct seccomp_prog *prog, stru
 	int r = 0;
 
 	if (k->cg.dirfd >= 0)
-		r = container_apply_cgroup(
-		    k->c, &k->cg, &k->spec->resources, !k->g->is_rootless, e);
-	if (r == 0 && k->spec->seccomp.has)
+		r = container_apply_cgroup(k->c, &k->cg, &k->limits, !k->g->is_rootless, e);
+	if (r == 0 && k->spec->seccomp.has && k->isolation != ISOLATION_VM)
 		r = seccomp_compile(&k->spec->seccomp, prog, e);
 	return r;
 }
@@ -391,7 +447,8 @@ static int create_steps(struct creation *k, int *ret_master, struct err *e)
 	int r;
 
 	if ((r = describe_container(k, e)) < 0 ||
-	    (r = container_make_cgroup(k->g, k->c, k->spec, &k->cg, &k->holder, e)) < 0 ||
+	    (r = container_make_cgroup(k->g, k->c, k->spec, &k->limits, &k->cg, &k->holder, e)) <
+		0 ||
 	    (r = open_for_child(k, e)) < 0 || (r = make_init(k, e)) < 0 ||
 	    (r = converse(k, ret_master, e)) < 0 || (r = let_go(k, e)) < 0)
 		return r;

@@ -29,6 +29,9 @@ static const struct field {
 	{ "systemd", F_BOOL, offsetof(struct container, systemd), false },
 	{ "systemdUser", F_BOOL, offsetof(struct container, systemd_user), false },
 	{ "ownsBundle", F_BOOL, offsetof(struct container, owns_bundle), false },
+	{ "vm", F_BOOL, offsetof(struct container, vm), false },
+	{ "vmUsable", F_UINT, offsetof(struct container, vm_usable), false },
+	{ "vmExtra", F_UINT, offsetof(struct container, vm_extra), false },
 	{ "ready", F_BOOL, offsetof(struct container, ready), false },
 };
 

@@ -1,11 +1,13 @@
 #include "base/cleanup.h"
 #include "runtime/verbs.h"
+#include "runtime/vm_level.h"
 #include "security/security.h"
 #include "spec/spec.h"
 
 static int run_features(const struct globals *g, void *opts, int argc, char **argv, struct err *e)
 {
-	_cleanup_free_ char *json = spec_features_json(seccomp_supported_flags());
+	_cleanup_free_ char *no_vm = vm_unavailable(g);
+	_cleanup_free_ char *json = spec_features_json(seccomp_supported_flags(), no_vm);
 
 	puts(json);
 	return 0;

@@ -82,7 +82,7 @@ static void linux_features(struct json_gen *g, unsigned seccomp_supported_flags)
 	json_gen_end(g);
 }
 
-char *spec_features_json(unsigned seccomp_supported_flags)
+char *spec_features_json(unsigned seccomp_supported_flags, const char *vm_unavailable)
 {
 	_cleanup_json_gen_ struct json_gen *g = json_gen_new(true);
 
@@ -99,7 +99,8 @@ char *spec_features_json(unsigned seccomp_supported_flags)
 	json_gen_key(g, "annotations");
 	json_gen_map(g);
 	json_gen_kstr(g, "org.bailey.version", BAILEY_VERSION);
-	json_gen_kstr(g, "org.bailey.isolation.levels", "namespace");
+	json_gen_kstr(g, "org.bailey.isolation.levels", "namespace,vm");
+	json_gen_kstr(g, "org.bailey.isolation.vm", vm_unavailable ? vm_unavailable : "available");
 	json_gen_end(g);
 	json_gen_kstrv(g, "potentiallyUnsafeConfigAnnotations", NULL);
 	json_gen_end(g);

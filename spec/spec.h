@@ -417,14 +417,15 @@ int spec_check_id(const char *id, struct err *e);
  * maps the calling user to 0. Caller frees. */
 char *spec_default_config(bool rootless);
 /* The `features` document (features.md), from the decoder's tables; caller frees.
- * seccomp_supported_flags: SECCOMP_FILTER_FLAG_* that this kernel takes (security/). */
-char *spec_features_json(unsigned seccomp_supported_flags);
+ * seccomp_supported_flags: SECCOMP_FILTER_FLAG_* that this kernel takes (security/).
+ * vm_unavailable: why there can be no machines here, or NULL. */
+char *spec_features_json(unsigned seccomp_supported_flags, const char *vm_unavailable);
 
 /* What state JSON is made of (runtime.md#state plus what engines read). */
 struct spec_state {
-	const char *id, *status, *bundle, *rootfs, *created,
-	    *owner; /* rootfs … owner: NULL leaves out */
-	pid_t pid;  /* 0: none; left out of hooks' JSON when 0, as the specification allows */
+	const char *id, *status, *bundle, *rootfs, *created, *owner,
+	    *isolation; /* rootfs … isolation: NULL leaves out */
+	pid_t pid;	/* 0: none; left out of hooks' JSON when 0, as the specification allows */
 	const struct spec_map *annotations;
 };
 char *spec_state_json(const struct spec_state *s, bool pretty); /* caller frees */

@@ -28,6 +28,7 @@ char *spec_state_json(const struct spec_state *s, bool pretty)
 		json_gen_end(g);
 	}
 	optional(g, "owner", s->owner);
+	optional(g, "isolation", s->isolation);
 	json_gen_end(g);
 	return xstrdup(json_gen_text(g, NULL));
 }

@@ -23,9 +23,11 @@ struct refusal {
 #define V1_ONLY "is a feature of cgroup v1; this runtime is for cgroup v2: "
 
 static const struct refusal config_refusals[] = {
-	{ "vm", W_PRESENT,
-	    "the VM isolation level is not part of this build; remove the section to run the "
-	    "container behind namespaces" },
+	{ "vm.hypervisor", W_PRESENT,
+	    "bailey is the hypervisor itself: there is no other program to run or to give "
+	    "parameters" },
+	{ "vm.image", W_PRESENT,
+	    "the machine's root filesystem is .root.path; mount the image there instead" },
 	{ "linux.intelRdt", W_PRESENT,
 	    "cache and memory bandwidth allocation is not executed; assign the container's cgroup "
 	    "to a resctrl group on the host instead" },

@@ -74,9 +74,9 @@ static void send_frame(struct channel *c, enum gp_type type, uint32_t process, u
 
 	if (c->ended)
 		return;
-	c->queued = c->h.send(c->h.arg, &h, sizeof(h));
+	c->queued = c->h.send(c->h.send_arg, &h, sizeof(h));
 	if (n)
-		c->queued = c->h.send(c->h.arg, body, n);
+		c->queued = c->h.send(c->h.send_arg, body, n);
 }
 
 void channel_tell(

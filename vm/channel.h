@@ -21,7 +21,8 @@ struct channel;
 struct channel_handler {
 	void *arg;
 	/* Queues bytes for the guest (copied); returns how many are queued by then. */
-	size_t (*send)(void *arg, const void *buf, size_t n);
+	size_t (*send)(void *send_arg, const void *buf, size_t n);
+	void *send_arg;
 	/* The first frame; release: the kernel's, printable. */
 	void (*hello)(void *arg, const struct gp_hello *h, const char *release);
 	/* STDOUT, STDERR, CREDIT, EXIT, OOM, LOG: 0, or -EPROTO when this one may not come now. */

@@ -59,9 +59,14 @@ TEST(document)
 		{ DOC(",\"annotations\":{\"\":\"b\"}"),
 		    F ".annotations[\"\"]: the name must not be empty" },
 		{ DOC(",\"linux\":[]"), F ".linux: an array: must be an object" },
-		{ DOC(",\"vm\":{\"kernel\":{\"path\":\"/k\"}}"), F
-		    ".vm: the VM isolation level is not part of this build; remove the section to "
-		    "run the container behind namespaces" },
+		{ DOC(",\"vm\":{\"kernel\":{\"path\":\"/k\"},\"hypervisor\":{\"path\":"
+		      "\"/q\"}}"),
+		    F ".vm.hypervisor: bailey is the hypervisor itself: there is no other program "
+		      "to run or to give parameters" },
+		{ DOC(",\"vm\":{\"kernel\":{\"path\":\"/k\"},\"image\":{\"path\":\"/i\","
+		      "\"format\":\"raw\"}}"),
+		    F ".vm.image: the machine's root filesystem is .root.path; mount the image "
+		      "there instead" },
 		{ DOC(",\"vm\":{}"), F ".vm.kernel: required property is missing" },
 		{ DOC(",\"vm\":{\"kernel\":{\"path\":\"k\"}}"),
 		    F ".vm.kernel.path: \"k\": must be an absolute path" },

@@ -206,8 +206,8 @@ static bool has_string(const struct json *array, const char *s)
 TEST(features)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
-	_cleanup_free_ char *text = spec_features_json(2); /* SECCOMP_FILTER_FLAG_LOG */
-	_cleanup_free_ char *none = spec_features_json(0);
+	_cleanup_free_ char *text = spec_features_json(2, NULL); /* SECCOMP_FILTER_FLAG_LOG */
+	_cleanup_free_ char *none = spec_features_json(0, "no /dev/kvm");
 	const struct json *j = NULL, *n = NULL, *l, *sc, *prev = NULL;
 	struct err e = ERR_INIT;
 
@@ -237,14 +237,17 @@ TEST(features)
 	CHECK_INT(json_get(sc, "supportedFlags")->len, 0);
 	CHECK(!json_get(json_get(l, "intelRdt"), "enabled")->b);
 	CHECK_STR(
-	    json_get(json_get(j, "annotations"), "org.bailey.isolation.levels")->s, "namespace");
+	    json_get(json_get(j, "annotations"), "org.bailey.isolation.levels")->s, "namespace,vm");
+	CHECK_STR(json_get(json_get(j, "annotations"), "org.bailey.isolation.vm")->s, "available");
+	CHECK_STR(
+	    json_get(json_get(n, "annotations"), "org.bailey.isolation.vm")->s, "no /dev/kvm");
 }
 
 /* What `features` promises is what the decoder takes: each recognized name is accepted. */
 TEST(features_are_true)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
-	_cleanup_free_ char *text = spec_features_json(0);
+	_cleanup_free_ char *text = spec_features_json(0, NULL);
 	const struct json *j = NULL, *l;
 	struct err e = ERR_INIT;
 

@@ -79,6 +79,7 @@ static inline void agent_init(struct agent *a)
 {
 	const struct channel_handler h = { .arg = a,
 		.send = agent_send,
+		.send_arg = a,
 		.hello = agent_hello,
 		.event = agent_event,
 		.broken = agent_broken };

@@ -1,0 +1,71 @@
+/*
+ * The isolation level vm, as the life of a container (runtime/parent.c, init.c) branches into it.
+ *
+ *   vm_check.c     what config.json asks for that a machine cannot give; before anything is made
+ *   vm_parts.c     what the machine is made of: KVM, kernel, initramfs; its size, the host's limits
+ *   vm_init.c      init's half: the export tree, the jail, the monitor (vm/vm.h)
+ *   vm_client.c    requests over the control socket, for ps, events, update, kill
+ *   vm_exec.c      exec's process on the host
+ *   vm_terminal.c  the host's half of a terminal
+ */
+#pragma once
+#include "runtime/container.h"
+#include "runtime/exec.h"
+#include "runtime/isolation.h"
+#include "runtime/lifecycle.h"
+#include "vm/channel.h"
+#include "vm/kernels.h"
+#include "vm/vm.h"
+
+#define VM_CONTROL "vm.sock" /* in the state directory */
+
+struct vm_parts {
+	int kvm, initrd;
+	struct vm_kernel kernel;
+	unsigned vcpus, patience;
+	uint64_t memory;	/* of the machine */
+	uint64_t usable;	/* of it, by the container */
+	uint64_t extra;		/* what the host's memory limit is above the container's */
+	const char *parameters; /* for the kernel's command line, or NULL */
+};
+#define VM_PARTS_NONE                                                     \
+	{                                                                 \
+		.kvm = -EBADF, .initrd = -EBADF, .kernel = VM_KERNEL_NONE \
+	}
+void vm_parts_close(struct vm_parts *p);
+
+/* Refuses, by name and with the remedy, what would mean something else in a machine. */
+int vm_check(const struct spec *s, const struct create_opts *o, struct err *e);
+/* Opens what the machine is made of and decides its size. -ENOENT, -EACCES: no /dev/kvm, no
+ * permission; -ENOENT: no kernel; -ENOMEM: less memory than it takes. Strings live in s. */
+int vm_parts_open(const struct globals *g, const struct spec *s, const struct settings *st,
+    struct vm_parts *ret, struct err *e);
+/* Can there be machines? NULL, or why not, for `features`; caller frees. */
+char *vm_unavailable(const struct globals *g);
+/* What of a container's limits the host's cgroup gets: memory with the machine's own share, none of
+ * what the machine's kernel counts for itself. The result borrows from in and a. */
+struct spec_resources vm_host_resources(
+    struct arena *a, const struct spec_resources *in, uint64_t extra);
+
+/* The child, from the first moment on; see init_main(). */
+_Noreturn void vm_init_main(const struct init_args *a);
+
+/* A pty of the host in raw mode for the guest's terminal p: its line discipline is the guest's
+ * pty's. Both O_CLOEXEC. */
+int vm_terminal_open(const struct spec_process *p, int *ret_master, int *ret_slave, struct err *e);
+
+/* ---- the control socket ---- */
+
+/* Connects; -ECONNREFUSED and the like say that the machine is gone. Returns the descriptor. */
+int vm_connect(const struct container *c, struct err *e);
+/* Sends a request and waits for its reply. ret_json: of STATS and PS, caller frees; else NULL. */
+int vm_request(
+    int sock, enum gp_type type, const void *body, size_t n, char **ret_json, struct err *e);
+/* Has the guest's kernel killed in the container for want of memory since the last call on this
+ * connection, on which STATS was requested? Waits timeout_ms at most. 1: yes; 0: no; -errno: the
+ * machine is gone. */
+int vm_wait_oom(int sock, int timeout_ms, uint64_t *ret_kills);
+
+/* container_exec(), for a container in a machine. */
+int vm_exec(struct container *c, const struct spec *s, const struct spec_process *p,
+    const struct exec_opts *o, int cgroupfd, struct err *e);
