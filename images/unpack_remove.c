@@ -55,6 +55,7 @@ static void pop(struct removal *w)
 /* Takes fd over. */
 static int push(struct removal *w, int fd, const char *name, struct err *e)
 {
+	_cleanup_free_ char *kept = xstrdup(name); /* it may be the stream's that is closed below */
 	_cleanup_close_ int own = fd;
 	struct stat st;
 	DIR *dir;
@@ -75,7 +76,7 @@ static int push(struct removal *w, int fd, const char *name, struct err *e)
 		w->cap = w->cap ? w->cap * 2 : 16;
 		w->levels = xrealloc(w->levels, w->cap * sizeof(*w->levels));
 	}
-	w->levels[w->n++] = (struct level){ dir, st.st_dev, st.st_ino, xstrdup(name) };
+	w->levels[w->n++] = (struct level){ dir, st.st_dev, st.st_ino, steal_ptr(kept) };
 	return 0;
 }
 
