@@ -15,11 +15,13 @@
 /*
  * quiet: each line of the kernel's log costs an exit per buffer, and hundreds of them time.
  * panic=-1 reboot=t: a panic ends the machine at once, as a triple fault that KVM reports.
- * earlycon: what the kernel says before it has found the console device; silent while all is well.
+ * earlyprintk: what the kernel says before it has found the console device; silent while all is
+ * well. Unlike earlycon it needs no driver of serial lines.
+ * pci=off: there is no bus, and looking for one takes an exit for each of its slots.
  */
-#define COMMAND_LINE                                                                   \
-	"quiet console=hvc0 earlycon=uart8250,io,0x3f8 panic=-1 oops=panic reboot=t "  \
-	"random.trust_cpu=on no_timer_check tsc=reliable i8042.noaux 8250.nr_uarts=0 " \
+#define COMMAND_LINE                                                                               \
+	"quiet console=hvc0 earlyprintk=serial,0x3f8,115200 panic=-1 oops=panic reboot=t pci=off " \
+	"random.trust_cpu=on no_timer_check tsc=reliable i8042.noaux 8250.nr_uarts=0 "             \
 	"cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 net.ifnames=0"
 
 #define EARLY_MAX 4096
