@@ -1,6 +1,10 @@
 /* What a kernel image says of itself. Documentation/arch/x86/boot.rst, ELF-64. */
 #pragma once
-#include "vm/kernels.h"
+#include <stdbool.h>
+
+#include "base/err.h"
+
+enum vm_kernel_format { VM_KERNEL_BZIMAGE, VM_KERNEL_ELF };
 
 /* Longest release that is taken: it names directories and cached files. */
 #define KERNEL_RELEASE_MAX 64

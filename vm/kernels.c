@@ -11,7 +11,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "vm/kernel_file.h"
 
 #define CONFIG_MAX (4u << 20)
 #define REMEDY                                                                                \

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "vm/kernel_file.h"
 
 /* ---- where to look ---- */
 
@@ -35,8 +36,6 @@ struct vm_places {
 };
 
 /* ---- kernel ---- */
-
-enum vm_kernel_format { VM_KERNEL_BZIMAGE, VM_KERNEL_ELF };
 
 struct vm_kernel {
 	int fd; /* O_RDONLY; at offset 0 */
