@@ -82,7 +82,9 @@ static int begin_make(struct fuse_request *r)
 		return dir;
 	if (!S_ISDIR(r->node->type))
 		return -ENOTDIR;
-	e = worker_become(r);
+	e = node_room(r->s);
+	if (e == 0)
+		e = worker_become(r);
 	return e < 0 ? e : dir;
 }
 

@@ -62,6 +62,18 @@ void fds_give(struct fuse_server *s)
 	s->now.fds--;
 }
 
+int node_room(struct fuse_server *s)
+{
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = s->now.nodes < s->max.nodes ? fds_take(s) : -ENFILE;
+	if (r == 0)
+		fds_give(s);
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
 /* ---- slots and hash ---- */
 
 static struct fuse_node *slot(struct fuse_server *s, uint32_t index)

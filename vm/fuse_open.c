@@ -314,7 +314,9 @@ static int create(struct fuse_request *r, const char *name, bool temporary)
 		return -ENOTDIR;
 	if ((flags & O_ACCMODE) == O_ACCMODE)
 		return -EINVAL;
-	e = worker_become(r);
+	e = node_room(r->s);
+	if (e == 0)
+		e = worker_become(r);
 	if (e < 0)
 		return e;
 	if (temporary)

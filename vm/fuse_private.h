@@ -195,6 +195,8 @@ void node_left(struct fuse_server *s, struct fuse_node *n, struct fuse_node *par
 /* Inode number as the guest sees it: one number space for all devices. */
 uint64_t node_ino(const struct fuse_node *n, uint64_t ino);
 
+/* Whether there is room for one more: asked before something is made. -ENFILE. */
+int node_room(struct fuse_server *s);
 int nodes_init(struct fuse_server *s, int root, struct err *e);
 void nodes_reset(struct fuse_server *s); /* with the lock */
 void nodes_free(struct fuse_server *s);

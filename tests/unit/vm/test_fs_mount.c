@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 
 #include "tests/unit/test.h"
 #include "tests/unit/vm/fuse_client.h"
+#include "vm/jail.h"
 
 static struct client host; /* its directories alone */
 static char mnt[128], plain[128];
@@ -32,8 +34,9 @@ static void *bridge(void *arg)
 	struct fuse_worker *w;
 	char *in = malloc(BRIDGE_MAX), *out = malloc(BRIDGE_MAX);
 
-	if (fuse_worker_new(server, &w, &e) < 0) {
+	if (fuse_worker_new(server, &w, &e) < 0 || vm_jail_thread(VM_THREAD_FS, &e) < 0) {
 		printf("# %s\n", e.msg);
+		fflush(stdout);
 		_exit(1);
 	}
 	for (;;) {
@@ -53,16 +56,52 @@ static void *bridge(void *arg)
 	}
 }
 
-static void serve(int dev, const struct fuse_limits *limits)
+/* How the server lives. */
+enum life {
+	FREE,
+	JAILED,	    /* as in the monitor: its capabilities and system calls alone */
+	IN_USER_NS, /* jailed in a user namespace */
+};
+
+static void write_map(pid_t pid, const char *file)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	CHECK(write(fd, "0 0 65536", 9) == 9);
+}
+
+/* In the child: from here on in a user namespace in which ids are the same; in the parent: waits
+ * for that and maps them. */
+static void enter_user_ns(pid_t child, int sock)
+{
+	char c = 0;
+
+	if (child == 0) {
+		if (unshare(CLONE_NEWUSER) < 0 || write(sock, &c, 1) != 1 || read(sock, &c, 1) != 1)
+			_exit(3);
+		return;
+	}
+	CHECK(read(sock, &c, 1) == 1);
+	write_map(child, "uid_map");
+	write_map(child, "gid_map");
+	CHECK(write(sock, &c, 1) == 1);
+}
+
+static void serve(int dev, const struct fuse_limits *limits, enum life life)
 {
 	struct err e = ERR_INIT;
 	struct fuse_server *s;
 	pthread_t threads[2];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (fuse_server_new(open(host.root, O_PATH | O_DIRECTORY),
+	if ((life != FREE && vm_jail_process(true, &e) < 0) ||
+	    fuse_server_new(open(host.root, O_PATH | O_DIRECTORY),
 		open("/proc/self/fd", O_PATH | O_DIRECTORY), limits, &s, &e) < 0) {
 		printf("# %s\n", e.msg);
+		fflush(stdout);
 		_exit(1);
 	}
 	void *arg[2] = { s, (void *)(intptr_t)dev };
@@ -77,9 +116,10 @@ static void serve(int dev, const struct fuse_limits *limits)
 static pid_t server_pid;
 
 /* Mounts the server's tree on mnt. False, and a word why, where this machine cannot. */
-static bool mounted(const struct fuse_limits *limits)
+static bool mounted(const struct fuse_limits *limits, enum life life)
 {
 	char opts[128];
+	int socks[2];
 	_cleanup_close_ int dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
 	if (client_tree(&host) < 0 || dev < 0) {
@@ -96,9 +136,16 @@ static bool mounted(const struct fuse_limits *limits)
 		printf("# skipped: mount FUSE: %s\n", strerror(errno));
 		return false;
 	}
+	fflush(stdout);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks) < 0)
+		return false;
 	server_pid = fork();
+	if (life == IN_USER_NS)
+		enter_user_ns(server_pid, socks[server_pid == 0]);
+	close(socks[0]);
+	close(socks[1]);
 	if (server_pid == 0)
-		serve(dev, limits);
+		serve(dev, limits, life);
 	return true;
 }
 
@@ -173,7 +220,7 @@ static long perform_on_fd(const struct side *s, const struct call *c, uint64_t *
 		return copy_file_range(fd, &from, s->fds[c->slot2], &to, c->len % 8192, 0);
 	}
 	case 19:
-		return fsync(fd);
+		return c->flags < 4 ? fsync(fd) : 0;
 	case 23:
 		memset(buf, c->fill, c->len);
 		return write(fd, buf, c->len); /* O_APPEND, or the position */
@@ -386,12 +433,12 @@ static bool run_calls_as(uid_t id, gid_t group, struct side s[2], unsigned steps
 }
 
 static void differential(
-    const struct fuse_limits *limits, uint64_t with_seed, unsigned steps, uid_t id)
+    const struct fuse_limits *limits, enum life life, uint64_t with_seed, unsigned steps, uid_t id)
 {
 	struct side s[2];
 	char t[512];
 
-	if (!mounted(limits))
+	if (!mounted(limits, life))
 		return;
 	seed = with_seed;
 	snprintf(t, sizeof(t), "%s/t", mnt);
@@ -418,14 +465,14 @@ static void differential(
 TEST(random_calls_do_what_they_do_on_a_plain_directory)
 {
 	for (unsigned i = 1; i <= 4; i++)
-		differential(NULL, i * 7919, 6000, 0);
+		differential(NULL, FREE, i * 7919, 6000, 0);
 }
 
 /* In a set-group-id directory of a group of theirs. */
 TEST(the_same_for_an_ordinary_user)
 {
 	for (unsigned i = 1; i <= 4; i++)
-		differential(NULL, i * 104729, 6000, 1000);
+		differential(NULL, FREE, i * 104729, 6000, 1000);
 }
 
 /* So few idle descriptors that nodes are reopened all the time. */
@@ -433,8 +480,20 @@ TEST(the_same_with_hardly_any_descriptors)
 {
 	const struct fuse_limits few = { .nodes = 1000, .fds = 24, .idle = 2 };
 
-	differential(&few, 4242, 6000, 0);
-	differential(&few, 4243, 6000, 1000);
+	differential(&few, FREE, 4242, 6000, 0);
+	differential(&few, FREE, 4243, 6000, 1000);
+}
+
+/* The capabilities and system calls of the monitor's workers are enough. */
+TEST(the_same_in_the_jail)
+{
+	differential(NULL, JAILED, 31, 6000, 0);
+	differential(NULL, JAILED, 32, 6000, 1000);
+}
+
+TEST(the_same_in_a_user_namespace)
+{
+	differential(NULL, IN_USER_NS, 33, 6000, 1000);
 }
 
 int main(void)
@@ -443,6 +502,8 @@ int main(void)
 		T(random_calls_do_what_they_do_on_a_plain_directory),
 		T(the_same_for_an_ordinary_user),
 		T(the_same_with_hardly_any_descriptors),
+		T(the_same_in_the_jail),
+		T(the_same_in_a_user_namespace),
 	};
 	int bad = 0;
 
