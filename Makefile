@@ -185,6 +185,7 @@ format: ## clang-format every C file
 	clang-format -i $$(find . -name '*.[ch]' -not -path './$(O)/*' -not -path './.git/*')
 
 include tests/fuzz/fuzz.mk
+include tests/machine/machine.mk
 
 .PHONY: bench
 bench: all ## measure against the peers and the kernel's floor (root; ROUNDS=100)

@@ -15,6 +15,8 @@
 #include "vm/kvm.h"
 #include "vm/vcpu.h"
 
+#define VCPU_STACK (256u << 10)
+
 /* The argument of a device's worker threads' prepare. */
 struct worker {
 	const struct machine_hooks *hooks;
@@ -193,14 +195,19 @@ static int make_threads(struct machine *m, struct err *e)
 {
 	sigset_t all, saved;
 	int r = 0;
+	pthread_attr_t attr;
+	/* So small that no huge page goes into it. */
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, VCPU_STACK);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
 	for (unsigned i = 0; i < m->n_vcpus && !r; i++) {
 		struct vcpu *v = &m->vcpus[i];
-		r = pthread_create(&v->thread, NULL, vcpu_thread, v);
+		r = pthread_create(&v->thread, &attr, vcpu_thread, v);
 		v->has_thread = !r;
 	}
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	pthread_attr_destroy(&attr);
 	return r ? err_errno(e, r, "virtual machine: a thread for each of %u vCPUs", m->n_vcpus)
 		 : 0;
 }

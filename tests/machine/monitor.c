@@ -47,7 +47,7 @@ static void memory(const struct guest_memory *m)
 	char line[512];
 	unsigned long start = 0, end, guest = 0, own = 0, kb;
 	while (f && fgets(line, sizeof(line), f)) {
-		/* NOLINTNEXTLINE: the kernel's own format */
+
 		if (strchr(line, '-') && sscanf(line, "%lx-%lx ", &start, &end) == 2)
 			continue;
 		if (sscanf(line, "Private_Dirty: %lu", &kb) != 1)
