@@ -22,7 +22,7 @@ struct link {
 	int index;
 	unsigned flags, type;
 	uint32_t mtu;
-	uint8_t mac[6];
+	uint8_t mac[6], device[6]; /* device: the permanent address, where there is one */
 	char name[IFNAMSIZ];
 	bool wanted;
 };
@@ -55,6 +55,7 @@ static int take_link(void *arg, const struct nlmsghdr *m)
 	const struct ifinfomsg *i = NLMSG_DATA(m);
 	const struct rtattr *name = nl_find(m, sizeof(*i), IFLA_IFNAME);
 	const struct rtattr *mac = nl_find(m, sizeof(*i), IFLA_ADDRESS);
+	const struct rtattr *permanent = nl_find(m, sizeof(*i), IFLA_PERM_ADDRESS);
 	const struct rtattr *mtu = nl_find(m, sizeof(*i), IFLA_MTU);
 	struct link *l;
 
@@ -67,12 +68,15 @@ static int take_link(void *arg, const struct nlmsghdr *m)
 	snprintf(l->name, sizeof(l->name), "%s", (const char *)RTA_DATA(name));
 	if (mac && RTA_PAYLOAD(mac) == sizeof(l->mac))
 		memcpy(l->mac, RTA_DATA(mac), sizeof(l->mac));
+	memcpy(l->device, l->mac, sizeof(l->device));
+	if (permanent && RTA_PAYLOAD(permanent) == sizeof(l->device))
+		memcpy(l->device, RTA_DATA(permanent), sizeof(l->device));
 	if (mtu && RTA_PAYLOAD(mtu) == sizeof(l->mtu))
 		memcpy(&l->mtu, RTA_DATA(mtu), sizeof(l->mtu));
 	return 0;
 }
 
-static int set_link(int fd, int index, bool up, const char *name, uint32_t mtu)
+static int set_link(int fd, int index, bool up, const char *name, uint32_t mtu, const uint8_t *mac)
 {
 	struct nl_request r;
 	struct ifinfomsg *i = nl_begin(&r, RTM_NEWLINK, 0, sizeof(*i));
@@ -84,13 +88,15 @@ static int set_link(int fd, int index, bool up, const char *name, uint32_t mtu)
 		nl_attr(&r, IFLA_IFNAME, name, strlen(name) + 1);
 	if (mtu)
 		nl_attr_u32(&r, IFLA_MTU, mtu);
+	if (mac)
+		nl_attr(&r, IFLA_ADDRESS, mac, 6);
 	return nl_do(fd, &r);
 }
 
 static struct link *find_link(struct links *all, const struct net_interface *i)
 {
 	for (size_t k = 0; k < all->n; k++)
-		if (all->v[k].type == ARPHRD_ETHER && memcmp(all->v[k].mac, i->mac, 6) == 0)
+		if (all->v[k].type == ARPHRD_ETHER && memcmp(all->v[k].device, i->device, 6) == 0)
 			return &all->v[k];
 	return NULL;
 }
@@ -105,8 +111,8 @@ static int match_links(struct net_config *c, struct links *all, struct err *e)
 			return err_set(e, ENODEV,
 			    "network: .interfaces[%zu]: \"%s\": the machine has no interface with "
 			    "MAC address %02x:%02x:%02x:%02x:%02x:%02x",
-			    k, i->name, i->mac[0], i->mac[1], i->mac[2], i->mac[3], i->mac[4],
-			    i->mac[5]);
+			    k, i->name, i->device[0], i->device[1], i->device[2], i->device[3],
+			    i->device[4], i->device[5]);
 		l->wanted = true;
 		i->index = l->index;
 	}
@@ -133,7 +139,7 @@ static int rename_links(int fd, const struct net_config *c, const struct links *
 			if (streq(name_of(all, i->index), i->name))
 				continue;
 			snprintf(temporary, sizeof(temporary), "rename%d", i->index);
-			r = set_link(fd, i->index, false, final ? i->name : temporary, 0);
+			r = set_link(fd, i->index, false, final ? i->name : temporary, 0, NULL);
 			if (r < 0)
 				return err_errno(e, -r, "network: rename \"%s\" to \"%s\"",
 				    name_of(all, i->index), i->name);
@@ -393,11 +399,11 @@ static int add_routes(int fd, const struct net_interface *i, struct err *e)
 
 static int apply_interface(int fd, const struct net_interface *i, struct err *e)
 {
-	int r = set_link(fd, i->index, i->up, NULL, i->mtu);
+	int r = set_link(fd, i->index, i->up, NULL, i->mtu, i->mac);
 
 	if (r < 0)
-		return err_errno(e, -r, "network: set \"%s\" %s with MTU %u", i->name,
-		    i->up ? "up" : "down", i->mtu);
+		return err_errno(e, -r, "network: set \"%s\" %s with MTU %u and its MAC address",
+		    i->name, i->up ? "up" : "down", i->mtu);
 	r = sweep(fd, i->index, i, e);
 	for (size_t k = 0; r == 0 && k < i->n_addresses; k++)
 		r = add_address(fd, i, &i->addresses[k], e);
@@ -415,7 +421,7 @@ static int retire(int fd, const struct link *l, struct err *e)
 	if (l->type != ARPHRD_ETHER || !(l->flags & IFF_UP))
 		return 0;
 	r = sweep(fd, l->index, NULL, e);
-	if (r == 0 && (r = set_link(fd, l->index, false, NULL, 0)) < 0)
+	if (r == 0 && (r = set_link(fd, l->index, false, NULL, 0, NULL)) < 0)
 		return err_errno(e, -r, "network: set \"%s\" down", l->name);
 	return r;
 }
@@ -436,7 +442,7 @@ int net_apply(struct net_config *c, struct err *e)
 		struct link *l = &all->v[k];
 
 		if (l->type == ARPHRD_LOOPBACK && !(l->flags & IFF_UP) &&
-		    (r = set_link(fd, l->index, true, NULL, 0)) < 0)
+		    (r = set_link(fd, l->index, true, NULL, 0, NULL)) < 0)
 			err_errno(e, -r, "network: set \"%s\" up", l->name);
 		else if (!l->wanted)
 			r = retire(fd, l, e);

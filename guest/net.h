@@ -32,8 +32,8 @@ struct net_neighbour {
 };
 struct net_interface {
 	char name[IFNAMSIZ];
-	uint8_t mac[6];
-	uint32_t mtu; /* 0: as it is */
+	uint8_t mac[6], device[6]; /* device: what the machine's has from the beginning */
+	uint32_t mtu;		   /* 0: as it is */
 	bool up;
 	struct net_address *addresses;
 	struct net_route *routes;

@@ -96,11 +96,14 @@ static int get_address(
 	return parse_address(node->s, ret) < 0 ? bad(c, node, "an IP address") : 1;
 }
 
-static int get_mac(struct ctx *c, const struct json *object, uint8_t ret[6])
+/* 1: there, 0: absent */
+static int get_mac(
+    struct ctx *c, const struct json *object, const char *key, bool required, uint8_t ret[6])
 {
 	static const char digits[] = "0123456789abcdef";
 	int r = 0;
-	const struct json *node = member(c, object, "mac", JSON_STRING, true, "a MAC address", &r);
+	const struct json *node =
+	    member(c, object, key, JSON_STRING, required, "a MAC address", &r);
 	const char *s = node ? node->s : "";
 
 	if (!node)
@@ -113,7 +116,7 @@ static int get_mac(struct ctx *c, const struct json *object, uint8_t ret[6])
 			return bad(c, node, "a MAC address");
 		ret[i] = (uint8_t)((hi - digits) << 4 | (lo - digits));
 	}
-	return 0;
+	return 1;
 }
 
 /* ---- lists ---- */
@@ -211,7 +214,9 @@ static int take_neighbour(struct ctx *c, const struct json *node, void *element)
 	struct net_neighbour *n = element;
 	int r = get_address(c, node, "address", true, &n->addr);
 
-	return r < 0 ? r : get_mac(c, node, n->mac);
+	if (r >= 0)
+		r = get_mac(c, node, "mac", true, n->mac);
+	return r < 0 ? r : 0;
 }
 
 static int take_interface(struct ctx *c, const struct json *node, void *element)
@@ -228,7 +233,10 @@ static int take_interface(struct ctx *c, const struct json *node, void *element)
 		return bad(c, name, "an interface's name");
 	memcpy(i->name, name->s, name->len);
 	i->up = true;
-	if ((r = get_mac(c, node, i->mac)) < 0 ||
+	if ((r = get_mac(c, node, "mac", true, i->mac)) < 0)
+		return r;
+	memcpy(i->device, i->mac, sizeof(i->device));
+	if ((r = get_mac(c, node, "device", false, i->device)) < 0 ||
 	    (r = get_uint(c, node, "mtu", MTU_MAX, &i->mtu)) < 0 ||
 	    (r = get_bool(c, node, "up", &i->up)) < 0 ||
 	    (r = get_list(c, node, "addresses", true, LIST_MAX, sizeof(*i->addresses), take_address,
@@ -259,7 +267,7 @@ int net_parse(struct arena *a, const char *json, size_t n, struct net_config *re
 		return r;
 	for (size_t i = 0; i < got.n; i++)
 		for (size_t k = 0; k < i; k++)
-			if (memcmp(got.v[i].mac, got.v[k].mac, 6) == 0 ||
+			if (memcmp(got.v[i].device, got.v[k].device, 6) == 0 ||
 			    streq(got.v[i].name, got.v[k].name))
 				return err_set(e, EINVAL,
 				    "network: .interfaces[%zu] and [%zu] have one name or MAC "

@@ -17,6 +17,8 @@ static int get_string(struct arena *a, const struct json *object, const char *ke
 {
 	const struct json *node = json_get(object, key);
 
+	if (node && node->type == JSON_NULL)
+		node = NULL;
 	if (!node && required)
 		return err_set(e, EINVAL, "options: .%s: missing", key);
 	if (node && node->type != JSON_STRING)

@@ -91,9 +91,11 @@ enum gp_type {
  *	"keyring"	bool, optional (true): join the container's session keyring
  *
  * NET: all interfaces of the guest but lo; one that is missing here loses its addresses and goes
- * down. Interfaces are told apart by MAC address.
+ * down. Interfaces are told apart by the MAC address that the machine's device has; one that was
+ * made for another interface ("device") is given that one's.
  *	{ "interfaces": [ {
  *		"name": "eth0", "mac": "02:42:ac:11:00:02", "mtu": 1500, "up": true,
+ *		"device": MAC address (optional: the same as "mac"),
  *		"addresses": [ { "address": "172.17.0.2/16", "broadcast": "172.17.255.255"
  *(optional), "scope": 0 (optional; RT_SCOPE_*) } ], "routes": [ { "destination": "10.0.0.0/8" or
  *"default" with "family": 4 or 6, "gateway", "source": address (optional), "metric", "scope",
@@ -109,7 +111,8 @@ enum gp_type {
  * Standard streams: with process.terminal there is only one, STDOUT, and an empty STDIN hangs the
  * terminal up. After the end of an exec's process its streams end with what it has written; what
  * others that it left behind write then is dropped. When a container's first process ends, the
- * kernel ends all others: their EXITs come first, process 0's last.
+ * kernel ends all others: their EXITs come first, process 0's last. A CREATE or EXEC that fails has
+ * no EXIT; a START that fails has one, of the status that the runtime's init would end with.
  */
 
 struct gp_header {
