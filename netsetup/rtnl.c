@@ -24,8 +24,8 @@ int mnl_load(struct err *e)
 		return 0;
 	lib = dlopen("libmnl.so.0", RTLD_NOW | RTLD_LOCAL);
 	if (!lib)
-		return err_set(
-		    e, ENOENT, "load libmnl (Debian: libmnl0), for netDevices: %s", dlerror());
+		return err_set(e, ENOENT,
+		    "load libmnl (Debian: libmnl0), for network interfaces: %s", dlerror());
 #define X(f)                                    \
 	api.f = (__typeof__(&f))dlsym(lib, #f); \
 	if (!api.f)                             \
@@ -44,14 +44,14 @@ void rtnl_close(struct rtnl *r)
 	r->sock = NULL;
 }
 
-int rtnl_open(struct rtnl *ret, struct err *e)
+static int open_socket(struct rtnl *ret, unsigned groups, int flags, struct err *e)
 {
 	struct rtnl r = { .seq = 1 };
 
-	r.sock = mnl.mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	r.sock = mnl.mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | flags);
 	if (!r.sock)
 		return err_errno(e, errno, "open a netlink socket");
-	if (mnl.mnl_socket_bind(r.sock, 0, MNL_SOCKET_AUTOPID) < 0) {
+	if (mnl.mnl_socket_bind(r.sock, groups, MNL_SOCKET_AUTOPID) < 0) {
 		int code = errno;
 
 		rtnl_close(&r);
@@ -59,6 +59,33 @@ int rtnl_open(struct rtnl *ret, struct err *e)
 	}
 	*ret = r;
 	return 0;
+}
+
+int rtnl_open(struct rtnl *ret, struct err *e)
+{
+	return open_socket(ret, 0, 0, e);
+}
+
+int rtnl_listen(struct rtnl *ret, unsigned groups, struct err *e)
+{
+	return open_socket(ret, groups, SOCK_NONBLOCK, e);
+}
+
+bool rtnl_drain(struct rtnl *r)
+{
+	char buf[256]; /* what is cut off is not looked at either */
+	bool any = false;
+
+	/* Bounded: who changes things without end is answered in between. */
+	for (int i = 0; i < 1000; i++) {
+		ssize_t n = recv(mnl.mnl_socket_get_fd(r->sock), buf, sizeof(buf), 0);
+
+		/* ENOBUFS: some were lost. */
+		if (n < 0 && errno != EINTR && errno != ENOBUFS)
+			break;
+		any = true;
+	}
+	return any;
 }
 
 void *rtnl_msg_init(struct rtnl_msg *m, uint16_t type, uint16_t flags, size_t size)

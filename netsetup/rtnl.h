@@ -1,6 +1,8 @@
 /* A rtnetlink(7) socket that stays in the network namespace it was opened in, over libmnl, which is
- * loaded when the first one is opened: only containers with netDevices pay for it. */
+ * loaded when the first one is opened: only containers with netDevices, and those in virtual
+ * machines, pay for it. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -14,6 +16,7 @@
 	X(mnl_socket_bind)            \
 	X(mnl_socket_close)           \
 	X(mnl_socket_get_portid)      \
+	X(mnl_socket_get_fd)          \
 	X(mnl_socket_sendto)          \
 	X(mnl_socket_recvfrom)        \
 	X(mnl_nlmsg_put_header)       \
@@ -22,6 +25,8 @@
 	X(mnl_attr_put)               \
 	X(mnl_attr_put_u32)           \
 	X(mnl_attr_put_strz)          \
+	X(mnl_attr_nest_start)        \
+	X(mnl_attr_nest_end)          \
 	X(mnl_attr_parse)             \
 	X(mnl_attr_get_type)          \
 	X(mnl_attr_get_payload)       \
@@ -44,6 +49,10 @@ void rtnl_close(struct rtnl *r);
 #define _cleanup_rtnl_ __attribute__((cleanup(rtnl_close)))
 /* In the calling process's network namespace. */
 int rtnl_open(struct rtnl *ret, struct err *e);
+/* One that hears of changes: groups are RTMGRP_*. Not blocking. */
+int rtnl_listen(struct rtnl *ret, unsigned groups, struct err *e);
+/* Forgets what it has heard. Returns whether that was anything (a loss counts). */
+bool rtnl_drain(struct rtnl *r);
 
 /* One request under construction. The caller adds attributes with mnl.mnl_attr_put…(m->h, …); all
  * that bailey sends is far below the buffer's size. */

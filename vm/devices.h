@@ -49,7 +49,8 @@ void vm_balloon_set(struct virtio_device *d, uint64_t bytes);
 /* What it says it has given up. Both from any thread. */
 uint64_t vm_balloon_actual(struct virtio_device *d);
 
-/* ---- block (5.2): raw files and block devices; virtio_start() makes each its worker thread ---- */
+/* ---- block (5.2): raw files and block devices; virtio_start() makes each its worker thread ----
+ */
 
 struct vm_disk {
 	int fd; /* the device takes it over, on failure too */
