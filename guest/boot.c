@@ -192,10 +192,15 @@ static int make_dirs(struct err *e)
 /* The agent holds several descriptors for each process; they start with fewer (child.c). */
 static int raise_limits(struct err *e)
 {
-	const struct rlimit files = { FILES_MAX, FILES_MAX };
+	struct rlimit files = { FILES_MAX, FILES_MAX };
 
+	if (setrlimit(RLIMIT_NOFILE, &files) == 0)
+		return 0;
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_errno(e, errno, "read the limit of open files");
+	files.rlim_cur = files.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
-		return err_errno(e, errno, "raise the number of open files to %u", FILES_MAX);
+		return err_errno(e, errno, "raise the limit of open files");
 	return 0;
 }
 
