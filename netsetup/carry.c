@@ -8,10 +8,13 @@
 
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -286,6 +289,16 @@ static int refresh(struct carry *c, struct view *w, struct err *e)
 	return 0;
 }
 
+static int text(const struct view *w, char **ret, struct err *e)
+{
+	_cleanup_free_ char *json = view_json(w);
+
+	if (strlen(json) > CARRY_TEXT_MAX)
+		return err_set(e, E2BIG, "network: more addresses and routes than can be carried");
+	*ret = steal_ptr(json);
+	return 0;
+}
+
 int carry_open(const struct carry_config *cfg, struct carry **ret, struct err *e)
 {
 	_cleanup_view_ struct view w = { 0 };
@@ -304,12 +317,13 @@ int carry_open(const struct carry_config *cfg, struct carry **ret, struct err *e
 		r = refresh(c, &w, e);
 	for (unsigned i = 0; i < cfg->spares && r == 0; i++)
 		r = spare_add(c, e);
+	if (r == 0)
+		r = text(&w, &c->json, e);
 	if (r < 0) {
 		carry_close(c);
 		return r;
 	}
 	c->opened = true;
-	c->json = view_json(&w);
 	*ret = c;
 	return 0;
 }
@@ -346,12 +360,64 @@ int carry_update(struct carry *c, struct err *e)
 
 	rtnl_drain(&c->events);
 	r = refresh(c, &w, e);
+	if (r == 0)
+		r = text(&w, &json, e);
 	if (r < 0)
 		return r;
-	json = view_json(&w);
 	if (streq(json, c->json))
 		return 0;
 	free(c->json);
 	c->json = steal_ptr(json);
 	return 1;
+}
+
+/* Raw -errno; -EPIPE: the other end is closed. */
+static int hand_on(int out, const char *json)
+{
+	uint32_t n = (uint32_t)strlen(json);
+	struct iovec v[] = { { &n, sizeof(n) }, { (char *)json, n } };
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
+
+	while (m.msg_iovlen) {
+		ssize_t r = sendmsg(out, &m, MSG_NOSIGNAL);
+
+		if (r < 0 && errno != EINTR)
+			return errno == ECONNRESET ? -EPIPE : -errno;
+		for (; r > 0 && m.msg_iovlen; m.msg_iov++, m.msg_iovlen--) {
+			size_t part =
+			    (size_t)r < m.msg_iov->iov_len ? (size_t)r : m.msg_iov->iov_len;
+
+			m.msg_iov->iov_base = (char *)m.msg_iov->iov_base + part;
+			m.msg_iov->iov_len -= part;
+			r -= (ssize_t)part;
+			if (m.msg_iov->iov_len)
+				break;
+		}
+	}
+	return 0;
+}
+
+int carry_follow(struct carry *c, int out, struct err *e)
+{
+	for (;;) {
+		struct pollfd p[] = { { .fd = carry_fd(c), .events = POLLIN }, { .fd = out } };
+		struct err why = ERR_INIT;
+		int r = carry_update(c, &why);
+
+		if (r < 0)
+			log_warning("%s", why.msg);
+		if (r > 0)
+			r = hand_on(out, c->json);
+		if (r == -EPIPE)
+			return 0;
+		if (r < 0 && !why.code)
+			return err_errno(e, -r, "network: tell the monitor of changes");
+		do
+			r = poll(p, 2, -1);
+		while (r < 0 && errno == EINTR);
+		if (r < 0)
+			return err_errno(e, errno, "network: wait for changes");
+		if (p[1].revents)
+			return 0;
+	}
 }

@@ -23,6 +23,8 @@
 #define CARRY_MAX      16   /* interfaces and spares */
 #define CARRY_LIST_MAX 1024 /* addresses, routes, neighbours of an interface */
 
+#define CARRY_TEXT_MAX (1u << 20)
+
 struct carry_config {
 	int tun; /* /dev/net/tun (O_PATH will do); stays the caller's */
 	unsigned spares;
@@ -54,3 +56,8 @@ int carry_fd(const struct carry *c);
  * -errno: nothing has changed. An interface that cannot be carried is left out with a warning. Same
  * privilege as carry_open(). */
 int carry_update(struct carry *c, struct err *e);
+/* For a process that keeps the privilege which the monitor gives up: hands each change on through
+ * `out` (a stream socket), as a uint32_t of this machine's, the length, and the text; begins with
+ * the present state if it is not what carry_open() found. Returns 0 when the other end is closed.
+ * What carry_update() cannot read is tried again at the next change, with a warning. */
+int carry_follow(struct carry *c, int out, struct err *e);

@@ -4,6 +4,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -16,6 +17,7 @@ struct worker {
 	pthread_t thread;
 	bool running;
 	/* of worker_start(), until `prepared` */
+	const char *name;
 	int (*prepare)(void *arg, struct err *e);
 	void *arg;
 	struct err *e;
@@ -45,8 +47,11 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct err e = ERR_INIT;
-	int r = w->prepare ? w->prepare(w->arg, w->e) : 0;
+	int r;
 
+	/* By the thread itself, before it is jailed: another would need /proc for it. */
+	prctl(PR_SET_NAME, w->name);
+	r = w->prepare ? w->prepare(w->arg, w->e) : 0;
 	w->result = r;
 	sem_post(&w->prepared);
 	if (r == 0 && loop_run(w->loop, &e) < 0)
@@ -76,6 +81,7 @@ int worker_start(struct worker *w, const char *name, int (*prepare)(void *arg, s
 {
 	int r;
 
+	w->name = name;
 	w->prepare = prepare;
 	w->arg = arg;
 	w->e = e;
@@ -92,7 +98,6 @@ int worker_start(struct worker *w, const char *name, int (*prepare)(void *arg, s
 		pthread_join(w->thread, NULL);
 		return w->result;
 	}
-	pthread_setname_np(w->thread, name);
 	w->running = true;
 	return 0;
 }

@@ -440,6 +440,50 @@ TEST(leftovers)
 	in_child(leftovers_body);
 }
 
+/* Reads one text from the follower; "" at its end. */
+static const char *followed(int fd)
+{
+	static char text[65536];
+	uint32_t n = 0;
+
+	if (recv(fd, &n, sizeof(n), MSG_WAITALL) != sizeof(n) || n >= sizeof(text))
+		return "";
+	text[recv(fd, text, n, MSG_WAITALL)] = '\0';
+	return text;
+}
+static void follow_body(void)
+{
+	int pair[2], status = -1;
+
+	wire("eth0");
+	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	CHECK_INT(open_carry(1), 0);
+	must_sh(inner, "ip addr add 192.0.2.3/24 dev eth0"); /* before anybody follows */
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		_exit(carry_follow(c, pair[1], &e) == 0 ? 0 : 1);
+	}
+	close(pair[1]);
+	CHECK_HAS(followed(pair[0]), "192.0.2.3/24");
+	must_sh(inner, "ip addr add 192.0.2.4/24 dev eth0");
+	CHECK_HAS(followed(pair[0]), "192.0.2.4/24");
+	wire("eth1");
+	const char *t;
+	do
+		t = followed(pair[0]);
+	while (*t && !strstr(t, "\"eth1\""));
+	CHECK_HAS(t, "\"eth1\"");
+	close(pair[0]);
+	waitpid(pid, &status, 0);
+	CHECK_INT(status, 0);
+	carry_close(c);
+}
+TEST(follow)
+{
+	in_child(follow_body);
+}
+
 static void many_body(void)
 {
 	wire("eth0");
@@ -460,5 +504,5 @@ TEST(many_addresses)
 	in_child(many_body);
 }
 
-TEST_MAIN(
-    T(text), T(redirection), T(changes), T(spares), T(refusals), T(leftovers), T(many_addresses))
+TEST_MAIN(T(text), T(redirection), T(changes), T(spares), T(refusals), T(leftovers), T(follow),
+    T(many_addresses))
