@@ -122,6 +122,7 @@ static int run_image(
 	_cleanup_image_ids_ struct image_ids ids = { 0 };
 	struct image_job j = { .o = o, .owner = owner };
 	struct image_result res = { .fd = -EBADF };
+	_cleanup_close_ int lock = -EBADF;
 	struct err second = ERR_INIT;
 	struct overlay overlay;
 	int r;
@@ -132,9 +133,7 @@ static int run_image(
 	r = image_work(&ids, make_bundle, &j, &res, e);
 	if (r < 0)
 		return r;
-	/* Until the container is there, this lock keeps the bundle from being swept. */
-	_cleanup_close_ int lock = res.fd;
-
+	lock = res.fd; /* until the container is there: else the bundle would be swept */
 	r = bundle_info(res.text, &b, e);
 	if (r == 0) {
 		overlay = (struct overlay){
