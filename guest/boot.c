@@ -25,7 +25,7 @@
 #define LIST_MAX     (64u << 10)
 #define NEW_ROOT     "/newroot"
 #define PORTS	     "/sys/class/virtio-ports"
-#define POLL_MS	     5
+#define POLL_MS	     1
 #define FILES_MAX    524288
 #define SECURE_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 

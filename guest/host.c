@@ -34,17 +34,14 @@ static int set_time(const struct gp_time *t, struct err *e)
 static int add_entropy(const uint8_t *bytes, size_t n, struct err *e)
 {
 	_cleanup_close_ int fd = open("/dev/random", O_WRONLY | O_CLOEXEC);
-	struct {
-		struct rand_pool_info info;
-		uint8_t bytes[4096];
-	} pool = { .info = { .entropy_count = (int)n * 8, .buf_size = (int)n } };
+	_cleanup_free_ struct rand_pool_info *pool = xcalloc(1, sizeof(*pool) + n);
 
 	if (fd < 0)
 		return err_errno(e, errno, "open /dev/random");
-	if (n > sizeof(pool.bytes))
-		return err_set(e, EMSGSIZE, "ENTROPY: more than %zu bytes", sizeof(pool.bytes));
-	memcpy(pool.info.buf, bytes, n);
-	if (ioctl(fd, RNDADDENTROPY, &pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
+	pool->entropy_count = (int)n * 8;
+	pool->buf_size = (int)n;
+	memcpy(pool->buf, bytes, n);
+	if (ioctl(fd, RNDADDENTROPY, pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
 		return err_errno(e, errno, "add %zu bytes to the random pool", n);
 	return 0;
 }

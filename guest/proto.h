@@ -93,15 +93,24 @@ enum gp_type {
  * NET: all interfaces of the guest but lo; one that is missing here loses its addresses and goes
  * down. Interfaces are told apart by the MAC address that the machine's device has; one that was
  * made for another interface ("device") is given that one's.
- *	{ "interfaces": [ {
- *		"name": "eth0", "mac": "02:42:ac:11:00:02", "mtu": 1500, "up": true,
- *		"device": MAC address (optional: the same as "mac"),
- *		"addresses": [ { "address": "172.17.0.2/16", "broadcast": "172.17.255.255"
- *(optional), "scope": 0 (optional; RT_SCOPE_*) } ], "routes": [ { "destination": "10.0.0.0/8" or
- *"default" with "family": 4 or 6, "gateway", "source": address (optional), "metric", "scope",
- *"type" (RTN_*), "onlink": true (optional) } ], "neighbours": [ { "address": "172.17.0.1", "mac":
- *"…" } ] (optional) } ] } The kernel's own routes (RTPROT_KERNEL) come from the addresses and need
- *not be listed.
+ *	"interfaces": array of
+ *		"name"		"eth0"
+ *		"mac"		"02:42:ac:11:00:02"
+ *		"device"	MAC address; optional: the same as "mac"
+ *		"mtu"		optional: as it is
+ *		"up"		bool, optional (true)
+ *		"addresses"	array of
+ *			"address"	"172.17.0.2/16"
+ *			"broadcast"	optional
+ *			"scope"		RT_SCOPE_*, optional (0)
+ *		"routes"	array of
+ *			"destination"	"10.0.0.0/8", or "default" with
+ *			"family"	4 or 6 (4)
+ *			"gateway", "source"	addresses; optional
+ *			"metric", "scope", "type" (RTN_*), "onlink" (bool)	optional
+ *		"neighbours"	array, optional, of permanent ones
+ *			"address", "mac"
+ * The kernel's own routes (RTPROT_KERNEL) come from the addresses and need not be listed.
  *
  * PS's reply: [ { "pid", "ppid": in the container (ppid 0: none of it), "guest_pid", "uid",
  *	"tty": "pts/0" or "?", "start": seconds since the epoch, "time": CPU seconds, "comm",
