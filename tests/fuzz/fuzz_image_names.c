@@ -9,16 +9,25 @@
 
 static int rootfd = -1;
 
+static char path[] = "/tmp/fuzz-image-XXXXXX";
+
+static void remove_root(void)
+{
+	unlinkat(rootfd, "etc/passwd", 0);
+	unlinkat(rootfd, "etc/group", 0);
+	unlinkat(rootfd, "etc", AT_REMOVEDIR);
+	rmdir(path);
+}
+
 /* One directory for the whole run; both files are written anew each time. */
 static void make_root(void)
 {
-	char path[] = "/tmp/fuzz-image-XXXXXX";
-
 	if (rootfd >= 0)
 		return;
 	MUST(mkdtemp(path) != NULL);
 	rootfd = open(path, O_RDONLY | O_DIRECTORY);
 	MUST(rootfd >= 0 && mkdirat(rootfd, "etc", 0700) == 0);
+	atexit(remove_root);
 }
 
 static void put(const char *name, const char *text)
