@@ -70,7 +70,9 @@ static int walk(int dirfd, const char *path, bool remove, bool *ret_other, struc
 	return r < 0 ? err_wrap(e, "%s", path) : 0;
 }
 
-static int is_empty(int dirfd, const char *path, bool *ret, struct err *e)
+/* Is nothing there but what a run leaves that was killed before its first record? That goes into
+ * *ret_started, NULL: who cares. */
+static int is_empty(int dirfd, const char *path, bool *ret, char ***ret_started, struct err *e)
 {
 	_cleanup_closedir_ DIR *d = NULL;
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -81,10 +83,15 @@ static int is_empty(int dirfd, const char *path, bool *ret, struct err *e)
 		return err_errno(e, errno, "read %s", path);
 	}
 	*ret = true;
-	for (struct dirent *ent; (ent = readdir(d));)
-		if (!streq(ent->d_name, ".") && !streq(ent->d_name, "..") &&
-		    !streq(ent->d_name, LOCK_FILE))
+	for (struct dirent *ent; (ent = readdir(d));) {
+		if (streq(ent->d_name, ".") || streq(ent->d_name, "..") ||
+		    streq(ent->d_name, LOCK_FILE))
+			continue;
+		if (!startswith(ent->d_name, BUNDLE_FILE ".tmp-"))
 			*ret = false;
+		else if (ret_started)
+			strv_push(ret_started, xstrdup(ent->d_name));
+	}
 	return 0;
 }
 
@@ -102,7 +109,7 @@ static int take_lock(struct making *m, struct err *e)
 static int check_place(const struct making *m, struct err *e)
 {
 	bool empty = false;
-	int r = is_empty(m->dirfd, m->b.path, &empty, e);
+	int r = is_empty(m->dirfd, m->b.path, &empty, NULL, e);
 
 	if (r < 0 || empty)
 		return r;
@@ -115,11 +122,15 @@ static int check_place(const struct making *m, struct err *e)
 static int claim(struct making *m, struct err *e)
 {
 	_cleanup_bundle_info_ struct bundle_info old = { 0 };
-	bool other;
-	int r;
+	_cleanup_strv_ char **started = NULL;
+	bool other, empty = false;
+	int r = is_empty(m->dirfd, m->b.path, &empty, &started, e);
 
-	if (faccessat(m->dirfd, BUNDLE_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
-		return 0;
+	for (size_t i = 0; r == 0 && i < strv_len(started); i++)
+		if (unlinkat(m->dirfd, started[i], 0) < 0 && errno != ENOENT)
+			r = err_errno(e, errno, "remove %s/%s", m->b.path, started[i]);
+	if (r < 0 || empty)
+		return r;
 	r = bundle_record_read(m->dirfd, m->b.path, &old, e);
 	if (r < 0)
 		return r;

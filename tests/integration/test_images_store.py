@@ -411,6 +411,18 @@ def test_leftovers_are_swept(t):
     t.eq(s.ls("blobs"), [])
 
 
+@bailey_only("images")
+def test_bundle_started_and_killed_before_its_record(t):
+    lay = basic(t)
+    s = Store(t)
+    t.dir("b")
+    t.file("b/.bailey-bundle.lock")
+    t.file("b/.bailey-bundle.tmp-12345", "{")
+    b = os.path.join(t.tmp, "b")
+    must(s("bundle", "--flat", lay.source, b))
+    t.eq(sorted(os.listdir(b)), [".bailey-bundle", ".bailey-bundle.lock", "config.json", "rootfs"])
+
+
 # ---- corrupt stores ----
 
 @bailey_only("images")
