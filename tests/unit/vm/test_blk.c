@@ -87,7 +87,7 @@ TEST(reads)
 {
 	struct driver_seg s[] = { { 0x100000, 512, true }, { 0x200000, 700, true },
 		{ 0x210000, 324, true } };
-	uint32_t len;
+	uint32_t len = 0;
 	uint64_t capacity;
 
 	begin(false);
@@ -110,7 +110,7 @@ TEST(writes)
 	memset(driver_ptr(&v, 0x100000, 512), 0xe1, 512);
 	memset(driver_ptr(&v, 0x200000, 12), 0xe1, 12);
 	memset(driver_ptr(&v, 0x20000c, 512), 0xe2, 512);
-	uint32_t len;
+	uint32_t len = 0;
 	CHECK_INT(request(VIRTIO_BLK_T_OUT, 10, s, 2, &len), VIRTIO_BLK_S_OK);
 	CHECK_INT(len, 1);
 	CHECK_INT(on_file(9), 9);
@@ -207,7 +207,7 @@ TEST(serial)
 {
 	begin(false);
 	struct driver_seg s = { 0x100000, 20, true }, small = { 0x100100, 4, true };
-	uint32_t len;
+	uint32_t len = 0;
 	CHECK_INT(request(VIRTIO_BLK_T_GET_ID, 0, &s, 1, &len), VIRTIO_BLK_S_OK);
 	CHECK_INT(len, 21);
 	CHECK(memcmp(driver_ptr(&v, 0x100000, 20), "serial-0123456789abc", 20) == 0);

@@ -174,8 +174,9 @@ TEST(refuses_to_send)
 	end();
 }
 
-/* A TCP segment far larger than the MTU goes through whole, when that was negotiated. */
-TEST(offloads)
+/* A TCP segment far larger than the MTU goes through whole if that was negotiated, else not at all.
+ */
+static void tcp_segment(uint64_t features, int want)
 {
 	struct virtio_net_hdr_v1 h = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 		.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
@@ -185,8 +186,7 @@ TEST(offloads)
 		.csum_offset = 16 };
 	uint8_t buf[70000], *f = frame(5054, 0);
 
-	begin(MRG | 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |
-	      1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_TSO4);
+	begin(MRG | features);
 	int all = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_IP));
 	/* IPv4, TCP, 192.0.2.1 to 192.0.2.2; the checksum is the tap's business. */
 	memcpy(f + 12,
@@ -194,9 +194,19 @@ TEST(offloads)
 		1, 192, 0, 2, 2, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 1, 0, 0, 0, 0, 0 },
 	    42);
 	transmit(&h, f, 5054);
-	CHECK_INT(recv(all, buf, sizeof(buf), 0), 5054);
+	CHECK_INT(recv(all, buf, sizeof(buf), 0), want);
 	close(all);
 	end();
+}
+TEST(offloads)
+{
+	tcp_segment(1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |
+			1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_TSO4,
+	    5054);
+}
+TEST(offloads_not_negotiated)
+{
+	tcp_segment(1ull << VIRTIO_NET_F_CSUM, -1);
 }
 
 static void offer(uint64_t gpa, uint32_t n)
@@ -234,7 +244,7 @@ TEST(receives)
 TEST(holds_back)
 {
 	begin(MRG);
-	uint32_t len;
+	uint32_t len = 0;
 	int n = 0;
 	for (int i = 0; i < 50; i++)
 		CHECK_INT(send(wire, frame(100, (uint8_t)i), 100, 0), 100);
@@ -303,7 +313,7 @@ TEST(merges_buffers_by_event_index)
 TEST(without_merging_large_packets_are_dropped)
 {
 	begin(0);
-	uint32_t len;
+	uint32_t len = 0;
 	offer(0x300000, 2000);
 	kick_rx();
 	CHECK_INT(send(wire, frame(100, 0), 100, 0), 100);
@@ -437,6 +447,7 @@ IN_CHILD(configuration)
 IN_CHILD(sends)
 IN_CHILD(refuses_to_send)
 IN_CHILD(offloads)
+IN_CHILD(offloads_not_negotiated)
 IN_CHILD(receives)
 IN_CHILD(holds_back)
 IN_CHILD(merges_buffers)
@@ -447,7 +458,7 @@ IN_CHILD(reset)
 IN_CHILD(tap_goes_away)
 IN_CHILD(what_is_no_tap)
 
-TEST_MAIN(N(configuration), N(sends), N(refuses_to_send), N(offloads), N(receives), N(holds_back),
-    N(merges_buffers), N(merges_buffers_by_event_index),
+TEST_MAIN(N(configuration), N(sends), N(refuses_to_send), N(offloads), N(offloads_not_negotiated),
+    N(receives), N(holds_back), N(merges_buffers), N(merges_buffers_by_event_index),
     N(without_merging_large_packets_are_dropped), N(bad_receive_buffers), N(reset),
     N(tap_goes_away), N(what_is_no_tap))
