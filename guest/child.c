@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -141,8 +142,10 @@ static int live(struct child *c, struct err *e)
 
 	if ((c->spec->seccomp.has && (r = seccomp_compile(&c->spec->seccomp, &prog, e)) < 0) ||
 	    (r = c->first ? build(c, &in, e) : join(c, &in, e)) < 0 ||
-	    (r = payload_prepare(&payload, c->first, e)) < 0 ||
-	    (r = hs_send(c->sock, HS_READY, -EBADF, e)) < 0 ||
+	    (r = payload_prepare(&payload, c->first, e)) < 0)
+		return r;
+	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* the payload would keep it */
+	if ((r = hs_send(c->sock, HS_READY, -EBADF, e)) < 0 ||
 	    (c->first && (r = hs_expect(c->sock, "the agent", HS_START, NULL, e)) < 0))
 		return r;
 	log_mute();

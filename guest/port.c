@@ -30,7 +30,7 @@ static void flush(struct agent *a)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && (errno == EAGAIN || errno == ENOMEM)) /* the driver copies it */
 			break;
 		if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
 			a->hung_up = true;

@@ -84,7 +84,8 @@ enum gp_type {
  * What of config.json is the host's business is left out by the agent: namespaces' paths, user and
  * network namespaces and mappings; hooks but startContainer; AppArmor and SELinux labels (the
  * guest's kernel has neither; the monitor carries them on the host); of linux.resources all but
- * memory, pids, devices and unified memory.* and pids.*; netDevices, intelRdt, memoryPolicy.
+ * memory, pids, devices and unified memory.* and pids.*; swap limits, as the guest has no swap;
+ * netDevices, intelRdt, memoryPolicy. CPU numbers (execCPUAffinity) count the machine's CPUs.
  *
  * EXEC: a member "bailey" of process.json, optional, an object:
  *	"cgroup"	path below the container's cgroup; optional

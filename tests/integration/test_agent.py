@@ -60,6 +60,106 @@ def test_facts(t):
     t.eq(sorted(r["fds"]), ["0", "1", "2"])
 
 
+def _rich(c):
+    """A configuration with a bit of everything that a process can be given."""
+    p = c.process
+    p["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [2000, 5], "umask": 0o27}
+    p["cwd"] = "/scratch/made"
+    p["env"] = ["PATH=/bin", "A=1", "A=2"]
+    p["oomScoreAdj"] = 300
+    p["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200},
+                    {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                    {"type": "RLIMIT_STACK", "soft": 4 << 20, "hard": 8 << 20}]
+    p["capabilities"] = {k: ["CAP_NET_BIND_SERVICE", "CAP_KILL"] for k in
+                         ("bounding", "effective", "permitted", "inheritable", "ambient")}
+    p["scheduler"] = {"policy": "SCHED_OTHER", "nice": 5}
+    p["ioPriority"] = {"class": "IOPRIO_CLASS_BE", "priority": 6}
+    c["domainname"] = "example.org"
+    c.linux["sysctl"] = {"kernel.msgmax": "4096", "net.ipv4.ip_forward": "1"}
+    c.linux["personality"] = {"domain": "LINUX32"}
+    c.linux["rootfsPropagation"] = "rprivate"
+    c.linux["devices"] = [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229,
+                           "fileMode": 0o600, "uid": 1000, "gid": 5}]
+    c.linux["resources"] = {"devices": [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]}
+    c["root"]["readonly"] = True
+    c.mount("/scratch", "tmpfs", "tmpfs", ["nosuid", "noexec", "size=1m", "mode=1777"])
+    c.namespace("cgroup")
+    c.mount("/sys/fs/cgroup", "cgroup", "cgroup", ["ro", "nosuid", "noexec", "nodev"])
+    c.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}
+
+
+_MORE = ("cat /proc/self/mountinfo | while read a b c d e f g; do echo $e ${f%%,relatime*}; done; "
+         "ls -ln /dev /dev/pts; cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_forward; "
+         "uname -m; hostname; cat /proc/sys/kernel/domainname; cat /proc/self/cgroup; "
+         "cat /proc/self/oom_score_adj; env; pwd; ls -ln /scratch")
+
+
+def _lines(text):
+    """Without times of the day and minor numbers of ptys, which depend on when it was."""
+    return [" ".join(w for w in line.split() if ":" not in w or line.startswith("0:"))
+            for line in text.splitlines()]
+
+
+def _facts(text):
+    """The probe's report without numbers that the kernel gives out as it likes."""
+    r = json.loads(text)
+    r["status"] = [x for x in r["status"].splitlines()
+                   if not x.startswith(("Vm", "Rss", "SigQ", "voluntary", "nonvoluntary"))]
+    r["mountinfo"] = [x.split()[4:] for x in r["mountinfo"].splitlines()]
+    r["ns"] = sorted(r["ns"])
+    r["fds"] = sorted(r["fds"])
+    return r
+
+
+def _compare(t, probe, got, wanted):
+    if not probe:
+        t.eq(_lines(got), _lines(wanted))
+        return
+    want, got = _facts(wanted), _facts(got)
+    t.eq(sorted(got), sorted(want), "facts")
+    for k in want:
+        t.eq(got[k], want[k], k)
+
+
+@cases(probe=("/probe",), shell=("/bin/sh", "-c", _MORE))
+def test_same_as_at_the_other_level(t, *argv):
+    """The same configuration gives the same process."""
+    c = t.container(*argv)
+    _rich(c.config)
+    wanted = t.ok(c.run()).out
+    a = agent(t, *argv)
+    _rich(a.config)
+    p = a.create(id=c.id)
+    a.request("START")
+    t.eq((a.exited(), p.stderr), (0, ""))
+    _compare(t, argv[0] == "/probe", p.stdout, wanted)
+
+
+@cases(probe=("/probe",), shell=("/bin/sh", "-c", _MORE))
+def test_same_exec_as_at_the_other_level(t, *argv):
+    """… and so does the same process.json in it."""
+    c = t.container("/bin/sleep", "100")
+    _rich(c.config)
+    t.ok(c.create())
+    t.ok(c.start())
+    a = agent(t, "/bin/sleep", "100")
+    _rich(a.config)
+    a.create(id=c.id)
+    a.request("START")
+    process = a.json_process(*argv, user={"uid": 33, "gid": 34, "additionalGids": [35]},
+                             env=["PATH=/bin"], cwd="/scratch", noNewPrivileges=False,
+                             rlimits=[{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 60}])
+    wanted = t.ok(c.verb("exec", "--process", t.file("p.json", json.dumps(process)), c.id)).out
+    a.request("EXEC", json.dumps(process), 0, 1)
+    t.eq((a.exited(1), a.proc(1).stderr), (0, ""))
+    _compare(t, argv[0] == "/probe", a.proc(1).stdout, wanted)
+    a.signal(signal.SIGKILL)
+    t.eq(a.exited(), 137)
+
+
 def test_waits_for_start(t):
     a = agent(t, "/bin/echo", "hello")
     p = a.create()
@@ -622,13 +722,13 @@ def test_stats_and_update(t):
 
 def test_limits(t):
     with open("/sys/fs/cgroup/cgroup.controllers") as f:
-        t.need("memory" in f.read() , "no memory controller in cgroup v2 here")
+        t.need("memory" in f.read(), "no memory controller in cgroup v2 here")
     a = agent(t)
     a.config.linux["resources"] = {"memory": {"limit": 32 << 20}, "pids": {"limit": 50},
                                    "cpu": {"quota": 1000, "cpus": "0"}}
     a.run("/bin/sh", "-c", "cat /proc/self/cgroup; tail /dev/zero; sleep 100")
     a.wait(lambda: a.oom.get(0), "OOM")
-    d = f"/sys/fs/cgroup/bailey-test/{t.mark}-0"
+    d = f"/sys/fs/cgroup/bailey-test/{t.mark}-agent-0"
     with open(d + "/memory.max") as f:
         t.eq(int(f.read()), 32 << 20)
     a.request("UPDATE", json.dumps({"memory": {"limit": 64 << 20}}))
@@ -660,7 +760,7 @@ def test_time_and_entropy(t):
 def test_exec_in_sub_cgroup(t):
     a = agent(t)
     a.run("/bin/sleep", "100")
-    os.mkdir(f"/sys/fs/cgroup/bailey-test/{t.mark}-0/below")
+    os.mkdir(f"/sys/fs/cgroup/bailey-test/{t.mark}-agent-0/below")
     p = a.exec(1, "/bin/cat", "/proc/self/cgroup", bailey={"cgroup": "/below"})
     t.eq(a.exited(1), 0)
     t.has(p.stdout, "0::/below")

@@ -78,7 +78,7 @@ class Agent:
         self.process = subprocess.Popen(
             ["unshare", "--pid", "--mount", "--uts", "--ipc", "--net", "--fork",
              "--kill-child=KILL", program, str(theirs.fileno()), self.export,
-             f"/bailey-test/{t.mark}-"],
+             f"/bailey-test/{t.mark}-agent-"],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=self.stderr,
             stdout=self.stderr)
         theirs.close()
