@@ -193,6 +193,8 @@ static inline int c_lookup(struct client *c, uint64_t dir, const char *name, uin
 {
 	int r = CALL_ONLY_NAME(c, FUSE_LOOKUP, dir, name);
 
+	if (ret)
+		*ret = 0;
 	if (r == 0 && ret)
 		*ret = REPLY(c, fuse_entry_out)->nodeid;
 	return r;
@@ -203,6 +205,8 @@ static inline int c_mkdir(struct client *c, uint64_t dir, const char *name, uint
 	struct fuse_mkdir_in in = { .mode = 0755 };
 	int r = CALL_NAME(c, FUSE_MKDIR, dir, &in, name);
 
+	if (ret)
+		*ret = 0;
 	if (r == 0 && ret)
 		*ret = REPLY(c, fuse_entry_out)->nodeid;
 	return r;
@@ -213,8 +217,7 @@ static inline int c_open(struct client *c, uint64_t node, uint32_t flags, uint64
 	struct fuse_open_in in = { .flags = flags };
 	int r = CALL(c, FUSE_OPEN, node, &in);
 
-	if (r == 0)
-		*fh = REPLY(c, fuse_open_out)->fh;
+	*fh = r == 0 ? REPLY(c, fuse_open_out)->fh : 0;
 	return r;
 }
 
@@ -223,8 +226,7 @@ static inline int c_opendir(struct client *c, uint64_t node, uint64_t *fh)
 	struct fuse_open_in in = { .flags = O_RDONLY };
 	int r = CALL(c, FUSE_OPENDIR, node, &in);
 
-	if (r == 0)
-		*fh = REPLY(c, fuse_open_out)->fh;
+	*fh = r == 0 ? REPLY(c, fuse_open_out)->fh : 0;
 	return r;
 }
 
@@ -234,6 +236,7 @@ static inline int c_create(struct client *c, uint64_t dir, const char *name, uin
 	struct fuse_create_in in = { .flags = flags | O_CREAT, .mode = S_IFREG | mode };
 	int r = CALL_NAME(c, FUSE_CREATE, dir, &in, name);
 
+	*node = *fh = 0;
 	if (r == 0) {
 		*node = REPLY(c, fuse_entry_out)->nodeid;
 		*fh = ((const struct fuse_open_out *)(const void *)(c->reply +

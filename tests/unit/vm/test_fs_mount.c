@@ -220,7 +220,7 @@ static long perform_on_fd(const struct side *s, const struct call *c, uint64_t *
 		return copy_file_range(fd, &from, s->fds[c->slot2], &to, c->len % 8192, 0);
 	}
 	case 19:
-		return c->flags < 4 ? fsync(fd) : 0;
+		return c->flags < 4 ? fsync(fd) : c->flags < 8 ? syncfs(s->root) : 0;
 	case 23:
 		memset(buf, c->fill, c->len);
 		return write(fd, buf, c->len); /* O_APPEND, or the position */
@@ -235,8 +235,31 @@ static long perform_on_fd(const struct side *s, const struct call *c, uint64_t *
 	}
 }
 
+/* Names and types, in whatever order they come. */
+static long list_dir(int root, const char *name, uint64_t *digest)
+{
+	int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	long n = 0;
+
+	if (!d)
+		return -1;
+	while ((e = readdir(d))) {
+		uint64_t h = e->d_type;
+
+		for (const char *p = e->d_name; *p; p++)
+			h = h * 131 + (uint8_t)*p;
+		*digest += h;
+		n++;
+	}
+	closedir(d);
+	return n;
+}
+
 static long perform(const struct side *s, const struct call *c, uint64_t *digest)
 {
+	struct statvfs vfs;
 	struct stat st;
 	ssize_t n;
 
@@ -296,6 +319,10 @@ static long perform(const struct side *s, const struct call *c, uint64_t *digest
 	}
 	case 26:
 		return faccessat(s->root, c->one, c->flags % 8, 0);
+	case 29:
+		return list_dir(s->root, c->flags & 1 ? "." : c->one, digest);
+	case 30:
+		return fstatvfs(s->root, &vfs);
 	default:
 		return perform_on_fd(s, c, digest);
 	}
@@ -306,7 +333,7 @@ static struct call random_call(void)
 	static const unsigned modes[] = { 0644, 0755, 0700, 0600, 0444, 0777 };
 
 	return (struct call){
-		.op = rnd(29),
+		.op = rnd(31),
 		.slot = rnd(FDS),
 		.slot2 = rnd(FDS),
 		.flags = rnd(64),
