@@ -254,7 +254,10 @@ bool vcpu_run(struct vcpu *v, struct bus *b, const atomic_bool *stop, enum machi
 		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
-			return fail(v, end, why, "KVM_RUN failed", (uint64_t)errno);
+			*end = MACHINE_FAILED;
+			snprintf(why, VCPU_WHY_MAX, "vCPU %u: KVM_RUN: %s", v->id,
+			    strerrordesc_np(errno));
+			return true;
 		}
 		if (handle_exit(v, b, end, why))
 			return true;

@@ -125,7 +125,7 @@ def test_own_kernel_by_pvh(t):
 def test_log_before_the_console(t):
     """A kernel that fails before its console driver is loaded says why on the serial port."""
     kernel, _ = _files(t, "cloud-amd64")
-    status, out = _boot(t, kernel, "-", cmdline="earlycon=uart8250,io,0x3f8 panic=-1 quiet",
+    status, out = _boot(t, kernel, "-", cmdline=f"earlycon=uart8250,io,0x3f8 {QUIET}",
                         how=("serial",))
     t.eq(status, RESET, out)
     t.has(out, "Unable to mount root fs")

@@ -6,7 +6,9 @@
 static char sent[8];
 static void serial(void *arg, uint8_t byte)
 {
-	strncat(sent, (char[]){ (char)byte, '\0' }, 1);
+	size_t n = strlen(sent);
+	if (n < sizeof(sent) - 1)
+		sent[n] = (char)byte;
 }
 
 static struct bus b;
