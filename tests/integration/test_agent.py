@@ -110,6 +110,8 @@ def _facts(text):
                    if not x.startswith(("Vm", "Rss", "SigQ", "voluntary", "nonvoluntary"))]
     r["mountinfo"] = [x.split()[4:] for x in r["mountinfo"].splitlines()]
     r["ns"] = sorted(r["ns"])
+    for clock in ("monotonic", "boottime"):
+        r.pop(clock, None)
     r["fds"] = sorted(r["fds"])
     return r
 
