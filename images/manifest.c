@@ -29,6 +29,16 @@ static int check_digests(struct dec *d, const struct json *node, void *out)
 	return 0;
 }
 
+/* What is shown on terminals and compared is a word. */
+static int check_word(struct dec *d, const struct json *node, void *out)
+{
+	if (node->s[strspn(
+		node->s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] ||
+	    node->len > 64)
+		return dec_bad(d, node, "must be a word of letters, digits and _ . -");
+	return 0;
+}
+
 static int check_version(struct dec *d, const struct json *node, void *out)
 {
 	return *(uint32_t *)out == 2 ? 0 : dec_bad(d, node, "must be 2");
@@ -110,9 +120,10 @@ static int decode_set(struct dec *d, const struct json *node, void *out)
 #define OFF(type, field) offsetof(struct type, field)
 
 static const struct field platform_fields[] = {
-	{ "architecture", K_STR, OFF(image_platform, architecture), .required = true },
-	{ "os", K_STR, OFF(image_platform, os), .required = true },
-	{ "variant", K_STR, OFF(image_platform, variant) },
+	{ "architecture", K_STR, OFF(image_platform, architecture), .required = true,
+	    .fn = check_word },
+	{ "os", K_STR, OFF(image_platform, os), .required = true, .fn = check_word },
+	{ "variant", K_STR, OFF(image_platform, variant), .fn = check_word },
 };
 static const struct table platform_table = TABLE(platform_fields);
 
@@ -183,9 +194,10 @@ static const struct table rootfs_table = TABLE(rootfs_fields);
 static const struct field config_fields[] = {
 	{ "created", K_STR, OFF(image_config, created) },
 	{ "author", K_STR, OFF(image_config, author) },
-	{ "architecture", K_STR, OFF(image_config, platform.architecture), .required = true },
-	{ "os", K_STR, OFF(image_config, platform.os), .required = true },
-	{ "variant", K_STR, OFF(image_config, platform.variant) },
+	{ "architecture", K_STR, OFF(image_config, platform.architecture), .required = true,
+	    .fn = check_word },
+	{ "os", K_STR, OFF(image_config, platform.os), .required = true, .fn = check_word },
+	{ "variant", K_STR, OFF(image_config, platform.variant), .fn = check_word },
 	{ "os.version", K_STR, OFF(image_config, os_version) },
 	{ "os.features", K_STRV, OFF(image_config, os_features) },
 	{ "config", K_OBJECT, 0, .table = &run_table },

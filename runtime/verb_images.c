@@ -46,7 +46,17 @@ static void print_json(const struct store_list *l)
 	puts(json_gen_text(g, NULL));
 }
 
-/* Names come from command lines, but what is printed on a terminal is never left to chance. */
+/* A file's name may hold what moves a terminal's cursor. */
+static const char *printable(struct arena *a, const char *s)
+{
+	char *copy = arena_strdup(a, s);
+
+	for (char *p = copy; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	return copy;
+}
+
 static void print_table(const struct store_list *l)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -62,8 +72,8 @@ static void print_table(const struct store_list *l)
 	for (size_t i = 0; i < l->n; i++) {
 		const struct image *im = l->v[i].image;
 
-		printf("%-*s  %.*s  %-14s  %7.1f MB  %s\n", width, im->name, SHORT_HEX,
-		    strchr(im->config_digest, ':') + 1,
+		printf("%-*s  %.*s  %-14s  %7.1f MB  %s\n", width, printable(a, im->name),
+		    SHORT_HEX, strchr(im->config_digest, ':') + 1,
 		    image_platform_text(a, &im->config.platform), (double)im->size / 1e6,
 		    l->v[i].pulled);
 	}

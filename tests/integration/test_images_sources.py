@@ -336,6 +336,7 @@ def test_wrong_diff_id(t):
 @cases(rootfs_type=({"rootfs": {"type": "other", "diff_ids": []}}, "must be \"layers\""),
        no_rootfs=({"rootfs": None}, "rootfs"), no_os=({"os": ""}, "os"),
        fewer=({"rootfs": {"type": "layers", "diff_ids": []}}, "diff_ids"),
+       escape=({"os": "linux\x1b[2J"}, "must be a word"), long=({"variant": "v" * 65}, "must be a word"),
        env=({"config": {"Env": [1]}}, "Env"), volumes=({"config": {"Volumes": ["/a"]}}, "Volumes"))
 @bailey_only("images")
 def test_config_refused(t, top, text):
