@@ -6,12 +6,14 @@
  * Input: the device's number, then operations (struct op_table below says their operands).
  */
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
@@ -119,34 +121,46 @@ static void check_read_only(void)
 	MUST(memcmp(buf + DISK_SIZE / 2 + 1, zero, sizeof(zero) - 1) == 0);
 }
 
-/* One tap in a network namespace of the fuzzer's own; without the right to make it there is none.
- */
-static int tap_fd(void)
+/* One tap in a network namespace of the fuzzer's own, and a packet socket at its other end; without
+ * the right to make them there are none. */
+static int far = -EBADF;
+static int make_tap(void)
 {
-	static int fd = -EBADF;
-	static bool tried;
 	struct ifreq r = { .ifr_name = "tap0", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	int s;
+	struct sockaddr_ll a = { .sll_family = AF_PACKET };
+	int fd, s;
 
-	if (tried)
-		return fd;
-	tried = true;
 	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
-		return fd;
-	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+		return -EBADF;
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || ioctl(fd, TUNSETIFF, &r) < 0)
-		return fd = -EBADF;
-	r.ifr_flags = IFF_UP;
+		return -EBADF;
 	s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	r.ifr_mtu = 65000;
+	MUST(ioctl(s, SIOCSIFMTU, &r) == 0);
+	r.ifr_flags = IFF_UP;
 	MUST(ioctl(s, SIOCSIFFLAGS, &r) == 0);
 	close(s);
+	far = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	a.sll_ifindex = (int)if_nametoindex("tap0");
+	MUST(bind(far, (struct sockaddr *)&a, sizeof(a)) == 0);
 	return fd;
 }
 static int net(struct virtio_device **ret, struct err *e)
 {
-	struct vm_nic nic = { .tap = fcntl(tap_fd(), F_DUPFD_CLOEXEC, 0), .mtu = 1500 };
+	struct vm_nic nic = { .mtu = 1500 };
+	static int tap = -1;
+	uint8_t old[128];
 
-	return nic.tap < 0 ? -ENODEV : vm_net_new(v.loop, &nic, ret, e);
+	if (tap == -1)
+		tap = make_tap();
+	if (tap < 0)
+		return -ENODEV;
+	/* What the input before this one has left there. */
+	while (read(tap, old, sizeof(old)) > 0)
+		;
+	nic.tap = fcntl(tap, F_DUPFD_CLOEXEC, 0);
+	return vm_net_new(v.loop, &nic, ret, e);
 }
 
 static const struct {
@@ -236,14 +250,19 @@ static void op_up(void)
 static void op_host(void)
 {
 	static const uint8_t bytes[65536];
+	char log[64];
 	uint16_t n = u16();
 
 	if (device == 0 && vm_console_send(v.d, NULL, 0) < (1u << 20))
 		vm_console_send(v.d, bytes, n);
-	if (device == 0)
+	if (device == 0) {
 		vm_console_resume(v.d);
+		MUST(vm_console_log(v.d, log, n % sizeof(log)) <= n % sizeof(log));
+	}
 	if (device == 2)
 		vm_balloon_set(v.d, (uint64_t)n << 12);
+	if (device == 5 && n >= 14)
+		MUST(send(far, bytes, n, 0) == n || n > 65000 || errno == ENOBUFS);
 	run();
 }
 static void op_descriptor(void)
