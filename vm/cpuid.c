@@ -46,7 +46,7 @@ static void cache(struct kvm_cpuid_entry2 *c, unsigned n, bool intel)
 	c->eax = (c->eax & 0x3fff) | sharing << 14 | cores << 26;
 }
 
-/* Leaf 0xb and 0x1f: threads of a core, cores of the package. */
+/* Leaf 0xb: threads of a core, cores of the package. */
 static void topology(struct kvm_cpuid_entry2 *c, unsigned id, unsigned n)
 {
 	enum { THREAD = 1, CORE = 2 };
@@ -76,7 +76,6 @@ static void of_vcpu(struct kvm_cpuid_entry2 *c, unsigned id, unsigned n, bool ts
 		clear(c);
 		break;
 	case 0xb:
-	case 0x1f:
 		topology(c, id, n);
 		break;
 	case 0x80000001:
@@ -102,6 +101,23 @@ static void of_vcpu(struct kvm_cpuid_entry2 *c, unsigned id, unsigned n, bool ts
 	default:
 		break;
 	}
+}
+
+void cpuid_add_topology(struct kvm_cpuid2 *c)
+{
+	uint32_t n = 0, last = 0;
+	for (uint32_t i = 0; i < c->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &c->entries[i];
+		if (e->function == 0)
+			last = e->eax;
+		if (e->function != 0xb && e->function != 0x1f)
+			c->entries[n++] = *e;
+	}
+	for (uint32_t level = 0; level < 2 && last >= 0xb; level++)
+		c->entries[n++] = (struct kvm_cpuid_entry2){
+			.function = 0xb, .index = level, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX
+		};
+	c->nent = n;
 }
 
 void cpuid_of_vcpu(struct kvm_cpuid2 *c, unsigned id, unsigned n, bool tsc_deadline)

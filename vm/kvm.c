@@ -148,11 +148,12 @@ int kvm_bind_device(
 int kvm_cpuid(int kvm, struct kvm_cpuid2 **ret, struct err *e)
 {
 	_cleanup_free_ struct kvm_cpuid2 *c =
-	    xcalloc(1, sizeof(*c) + CPUID_MAX * sizeof(c->entries[0]));
+	    xcalloc(1, sizeof(*c) + (CPUID_MAX + 2) * sizeof(c->entries[0]));
 	c->nent = CPUID_MAX;
 	int r = kvm_ioctl(kvm, KVM_GET_SUPPORTED_CPUID, (uintptr_t)c);
 	if (r < 0)
 		return err_errno(e, -r, "/dev/kvm: KVM_GET_SUPPORTED_CPUID");
+	cpuid_add_topology(c);
 	*ret = steal_ptr(c);
 	return 0;
 }

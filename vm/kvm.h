@@ -21,8 +21,13 @@ int kvm_set_memory(int vm, const struct guest_memory *m, struct err *e);
 int kvm_bind_device(
     int vm, const struct virtio_device *d, uint64_t base, uint32_t gsi, struct err *e);
 
-/* What the processor can do as KVM sees it; the caller frees. */
+/* What the processor can do as KVM sees it, with leaf 0xb as cpuid_add_topology() leaves it; the
+ * caller frees. */
 int kvm_cpuid(int kvm, struct kvm_cpuid2 **ret, struct err *e);
+/* Leaf 0xb with its two levels takes the place of what KVM reports of it and of 0x1f: by kernel
+ * that is all levels of the host, one without content, or nothing. Room for two more entries is
+ * needed. Processors that have no such leaf get none. */
+void cpuid_add_topology(struct kvm_cpuid2 *c);
 /* The same for vCPU `id` of n: APIC ids, topology (a core each, of one package), hypervisor bits;
  * no nested virtualization, performance counters or mwait. */
 void cpuid_of_vcpu(struct kvm_cpuid2 *c, unsigned id, unsigned n, bool tsc_deadline);

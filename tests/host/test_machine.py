@@ -72,7 +72,7 @@ def _boot(t, kernel, initramfs, end="off", cpus=1, mib=256, cmdline=QUIET, how=(
 def test_boots_and_switches_itself_off(t, flavour):
     status, out = _boot(t, *_files(t, flavour), cpus=2)
     t.eq(status, SHUTDOWN, out)
-    t.has(out, "init: 2 of 2 CPUs")
+    t.has(out, "init: 2 of 2 CPUs in 1 package,")
     t.has(out, "clock kvm-clock, the year is plausible")
     t.has(out, "init: slept as long as asked")
     own = int(re.search(r"monitor (\d+) KiB", out)[1])
@@ -106,7 +106,7 @@ def test_stops_from_outside(t):
 def test_memory_above_4_gib(t):
     status, out = _boot(t, *_files(t, "cloud-amd64"), cpus=8, mib=6144)
     t.eq(status, SHUTDOWN, out)
-    t.has(out, "init: 8 of 8 CPUs, 59")
+    t.has(out, "init: 8 of 8 CPUs in 1 package, 59")
 
 
 @bailey_only("the machine is bailey's")
@@ -117,7 +117,7 @@ def test_own_kernel_by_pvh(t):
     t.need(os.path.exists(kernel), "no guest/vmlinux beside the program (make guest-kernel)")
     status, out = _boot(t, kernel, _initramfs(t, None), cpus=2, mib=64)
     t.eq(status, SHUTDOWN, out)
-    t.has(out, "init: 2 of 2 CPUs")
+    t.has(out, "init: 2 of 2 CPUs in 1 package,")
 
 
 @bailey_only("the machine is bailey's")

@@ -56,6 +56,20 @@ static void first_line_of(const char *path, char *buf, size_t size)
 		fclose(f);
 }
 
+static int packages(void)
+{
+	int most = 0;
+	for (int cpu = 0; cpu < get_nprocs(); cpu++) {
+		char path[100], text[16];
+		snprintf(path, sizeof(path),
+		    "/sys/devices/system/cpu/cpu%d/topology/physical_package_id", cpu);
+		first_line_of(path, text, sizeof(text));
+		if (atoi(text) > most)
+			most = atoi(text);
+	}
+	return most + 1;
+}
+
 static void spin(void)
 {
 	for (int i = 1; i < get_nprocs(); i++)
@@ -97,8 +111,8 @@ int main(void)
 	struct sysinfo s;
 	sysinfo(&s);
 	printf("init: up\n");
-	printf("init: %d of %d CPUs, %lu MiB, clock %s, the year is %s\n", get_nprocs(),
-	    get_nprocs_conf(), s.totalram >> 20, clock,
+	printf("init: %d of %d CPUs in %d package, %lu MiB, clock %s, the year is %s\n",
+	    get_nprocs(), get_nprocs_conf(), packages(), s.totalram >> 20, clock,
 	    time(NULL) > 1600000000 ? "plausible" : "1970");
 	struct timespec a, b;
 	clock_gettime(CLOCK_MONOTONIC, &a);

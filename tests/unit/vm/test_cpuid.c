@@ -69,4 +69,28 @@ TEST(caches)
 	CHECK_INT(amd3->eax >> 14 & 0xfff, 3);
 }
 
-TEST_MAIN(T(features), T(topology), T(caches))
+/* Whatever of it KVM reports: nothing, one level, three of another leaf. */
+TEST(topology_added)
+{
+	for (uint32_t reported = 0; reported < 4; reported++) {
+		s.c.nent = 0;
+		leaf(0, 0)->eax = 0x1f;
+		for (uint32_t i = 0; i < reported; i++)
+			leaf(i & 1 ? 0x1f : 0xb, i);
+		leaf(0x80000000, 0);
+		cpuid_add_topology(&s.c);
+		CHECK_INT(s.c.nent, 4);
+		CHECK_INT(s.e[1].function, 0x80000000);
+		for (uint32_t level = 0; level < 2; level++) {
+			CHECK_INT(s.e[2 + level].function, 0xb);
+			CHECK_INT(s.e[2 + level].index, level);
+			CHECK_INT(s.e[2 + level].flags, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
+		}
+	}
+	s.c.nent = 0;
+	leaf(0, 0)->eax = 0xa;
+	cpuid_add_topology(&s.c);
+	CHECK_INT(s.c.nent, 1);
+}
+
+TEST_MAIN(T(features), T(topology), T(topology_added), T(caches))
