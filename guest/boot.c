@@ -18,8 +18,9 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/kernel.h"
 #include "base/log.h"
-#include "base/path.h"
+#include "guest/net.h"
 
 #define MODULES	     "/modules"
 #define LIST_MAX     (64u << 10)
@@ -204,14 +205,27 @@ static int raise_limits(struct err *e)
 	return 0;
 }
 
+/* Nothing but the loopback interface, until the host tells of others. A kernel without any network
+ * has none, and says so when the host does. */
+static void loopback_up(void)
+{
+	static const char nothing[] = "{\"interfaces\":[]}";
+	struct err e = ERR_INIT;
+
+	if (net_configure(nothing, strlen(nothing), &e) < 0)
+		log_warning("%s", e.msg);
+}
+
 int boot_machine(int *ret_procfd, struct err *e)
 {
 	int fd, r;
 
-	if ((r = mount_all(e)) < 0 || (r = open_stdio(e)) < 0 || (r = load_modules(e)) < 0 ||
-	    (r = leave_initramfs(e)) < 0 || (r = make_dirs(e)) < 0 || (r = raise_limits(e)) < 0)
+	if ((r = mount_all(e)) < 0 || (r = open_stdio(e)) < 0 || (r = kernel_require(e)) < 0 ||
+	    (r = load_modules(e)) < 0 || (r = leave_initramfs(e)) < 0 || (r = make_dirs(e)) < 0 ||
+	    (r = raise_limits(e)) < 0)
 		return r;
 	enable_controllers();
+	loopback_up();
 	fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(e, errno, "open /proc");

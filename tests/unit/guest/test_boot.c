@@ -5,9 +5,12 @@
 #include "guest/boot.h"
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
@@ -53,6 +56,8 @@ static long fs_type(const char *path)
 
 static void booted(int old, int procfd)
 {
+	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq lo = { 0 };
 	struct stat st;
 
 	CHECK_INT(fs_type("/"), 0x01021994); /* TMPFS_MAGIC */
@@ -65,6 +70,10 @@ static void booted(int old, int procfd)
 	/* The initramfs' memory is free, the devices are not touched. */
 	CHECK(fstatat(old, "init", &st, 0) < 0 && errno == ENOENT);
 	CHECK(fstatat(old, "modules", &st, 0) < 0 && errno == ENOENT);
+	snprintf(lo.ifr_name, sizeof(lo.ifr_name), "lo");
+	CHECK_INT(ioctl(sock, SIOCGIFFLAGS, &lo), 0);
+	CHECK(lo.ifr_flags & IFF_UP);
+	close(sock);
 	/* A container's root can be pivoted to, which an initramfs forbids. */
 	CHECK_INT(unshare(CLONE_NEWNS), 0);
 	CHECK_INT(mkdir("/c", 0755), 0);

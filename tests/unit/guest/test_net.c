@@ -285,10 +285,9 @@ static void missing(void)
 	CHECK_INT(net_configure(text, strlen(text), &e), -ENODEV);
 	CHECK_HAS(e.msg, "02:00:00:00:00:42");
 	add_veth("a", 1);
-	text =
-	    "{\"interfaces\":[" ETH("eth0", "01",
-		"\"addresses\":[],\"routes\":[{\"destination\":\"default\",\"gateway\":\"10.9.9."
-		"9\"}]") "]}";
+	text = "{\"interfaces\":[" ETH("eth0", "01",
+	    "\"addresses\":[],\"routes\":[{\"destination\":\"default\",\"gateway\":\"10.9.9."
+	    "9\"}]") "]}";
 	CHECK(net_configure(text, strlen(text), &e) < 0);
 	CHECK_HAS(e.msg, "route to 0.0.0.0/0 by \"eth0\"");
 }
