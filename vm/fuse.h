@@ -14,6 +14,18 @@
  * an open finds the file unchanged; what is written reaches the host's page cache at once (no
  * write-back cache); locks are the guest's own; POSIX ACLs are refused (EOPNOTSUPP) and not shown;
  * of extended attributes user.* and security.capability exist.
+ *
+ * What a worker needs, in the user namespace that owns the exported mounts (vm/jail.c gives it):
+ *
+ *	CAP_DAC_OVERRIDE  serve every owner's files; the guest has checked permissions
+ *	CAP_SETUID, _SETGID  make files with the requester's ids (setfsuid, setfsgid, setgroups)
+ *	CAP_CHOWN, _FOWNER  chown, chmod, utimes, sticky directories of every owner
+ *	CAP_FSETID  keep set-id bits where the guest says that they may stay
+ *	CAP_SETFCAP  set security.capability
+ *	CAP_MKNOD  make device nodes; without it that is EPERM, whiteouts need none
+ *
+ * CAP_DAC_READ_SEARCH is not needed: links are made through magic links, nothing is opened by
+ * handle.
  */
 #pragma once
 #include <stdbool.h>

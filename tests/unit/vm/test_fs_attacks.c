@@ -329,6 +329,7 @@ static void mounts(void)
 	CHECK_INT(c_lookup(&c, 1, "beside", &beside), 0);
 	CHECK(REPLY(&c, fuse_entry_out)->attr.ino < 1ull << 48);
 	CHECK(file != below);
+	CHECK_INT(c_forget(&c, below, 100), 0);
 	CHECK_INT(c_forget(&c, m, 100), 0);
 	CHECK_INT(c_getattr(&c, m, &a), 0);
 	umount2(to, MNT_DETACH);
