@@ -153,6 +153,14 @@ TEST(set_id_bits_are_killed_when_asked)
 	CHECK_INT(CALL(&c, FUSE_SETATTR, n, &own), 0);
 	CHECK(!has_ids());
 	CHECK_INT(st.st_uid, 7);
+	/* A mode is what the guest says, whatever the last request was allowed to keep. */
+	own = (struct fuse_setattr_in){ .valid = FATTR_GID, .gid = 500 };
+	CHECK_INT(CALL(&c, FUSE_SETATTR, n, &own), 0);
+	CHECK_INT(c_write(&c, n, fh, 0, "x", 1, FUSE_WRITE_KILL_SUIDGID), 1);
+	own = (struct fuse_setattr_in){ .valid = FATTR_MODE, .mode = 02755 };
+	CHECK_INT(CALL(&c, FUSE_SETATTR, n, &own), 0);
+	CHECK(host_stat("f") == 0 && (st.st_mode & 07777) == 02755);
+	own = (struct fuse_setattr_in){ .valid = FATTR_UID, .uid = 7 };
 	/* Owner and mode in one: the mode is the last word. */
 	own.valid |= FATTR_MODE;
 	own.mode = 04711;

@@ -371,6 +371,60 @@ TEST(an_idle_node_is_not_its_successor)
 	client_stop(&c);
 }
 
+/* Takes the descriptors of all idle nodes by looking up others. */
+static void let_idle(void)
+{
+	uint64_t other;
+
+	for (int i = 0; i < 10; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "x%d", i);
+		host_file(name, "");
+		CHECK_INT(c_lookup(&c, 1, name, &other), 0);
+	}
+}
+
+/* What the guest itself removes or moves never makes a node stale that it still holds. */
+TEST(an_idle_node_survives_the_guests_own_doings)
+{
+	const struct fuse_limits few = { .nodes = 1000, .fds = 64, .idle = 4 };
+	struct fuse_rename_in ren = { .newdir = FUSE_ROOT_ID };
+	struct fuse_rename2_in swap = { .newdir = FUSE_ROOT_ID, .flags = 2 };
+	uint64_t gone, moved, replaced, a, b;
+	char to[512];
+	struct fuse_attr at;
+
+	begin(&few);
+	host_file("gone", "1");
+	host_file("moved", "22");
+	host_file("replaced", "333");
+	host_file("a", "4444");
+	host_file("b", "55555");
+	CHECK_INT(link(c_path(&c, "gone", path), c_path(&c, "hard", to)), 0);
+	CHECK_INT(c_lookup(&c, 1, "gone", &gone), 0);
+	CHECK_INT(c_lookup(&c, 1, "moved", &moved), 0);
+	CHECK_INT(c_lookup(&c, 1, "replaced", &replaced), 0);
+	CHECK_INT(c_lookup(&c, 1, "a", &a), 0);
+	CHECK_INT(c_lookup(&c, 1, "b", &b), 0);
+	let_idle();
+	CHECK_INT(CALL_ONLY_NAME(&c, FUSE_UNLINK, 1, "gone"), 0);
+	CHECK_INT(client_call(&c, FUSE_RENAME, 1, &ren, sizeof(ren), "moved", 6, "replaced", 9), 0);
+	CHECK_INT(client_call(&c, FUSE_RENAME2, 1, &swap, sizeof(swap), "a", 2, "b", 2), 0);
+	let_idle();
+	CHECK_INT(c_getattr(&c, gone, &at), 0);
+	CHECK(at.size == 1 && at.nlink == 1);
+	CHECK_INT(c_getattr(&c, moved, &at), 0);
+	CHECK_INT(at.size, 2);
+	CHECK_INT(c_getattr(&c, replaced, &at), 0);
+	CHECK(at.size == 3 && at.nlink == 0);
+	CHECK_INT(c_getattr(&c, a, &at), 0);
+	CHECK_INT(at.size, 4);
+	CHECK_INT(c_getattr(&c, b, &at), 0);
+	CHECK_INT(at.size, 5);
+	client_stop(&c);
+}
+
 /* ---- the session ---- */
 
 TEST(nothing_before_init_and_one_init)
@@ -420,5 +474,5 @@ TEST(destroy_forgets_everything)
 TEST_MAIN(T(unknown_nodes), T(forgetting_too_often), T(handles_of_others), T(lengths_that_lie),
     T(sizes_of_four_gigabytes), T(messages_of_any_kind), T(extensions_that_lie),
     T(descriptors_run_out_for_the_guest_alone), T(nodes_run_out), T(a_deep_path_is_reopened),
-    T(an_idle_node_is_not_its_successor), T(nothing_before_init_and_one_init),
-    T(destroy_forgets_everything))
+    T(an_idle_node_is_not_its_successor), T(an_idle_node_survives_the_guests_own_doings),
+    T(nothing_before_init_and_one_init), T(destroy_forgets_everything))
