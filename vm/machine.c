@@ -183,6 +183,8 @@ static void *vcpu_thread(void *arg)
 	enum machine_end end;
 	char why[VCPU_WHY_MAX];
 
+	snprintf(why, sizeof(why), "vcpu%u", v->id);
+	pthread_setname_np(pthread_self(), why);
 	if (!wait_for_start(m))
 		return NULL;
 	if (vcpu_run(v, &m->bus, &m->stop, &end, why) && !atomic_exchange(&m->ended, true))

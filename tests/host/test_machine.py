@@ -12,6 +12,7 @@ from lib.testing import bailey_only, cases, timeout
 
 SHUTDOWN, RESET, CRASH, STOPPED, ERROR = 0, 1, 2, 10, 99
 DRIVERS = ("virtio_mmio", "virtio_console")
+MORE_DRIVERS = (*DRIVERS, "virtio_blk", "virtio_rng", "virtio_balloon")
 QUIET = "console=hvc0 panic=-1 quiet pci=off"
 
 
@@ -26,10 +27,10 @@ def _debian(flavour):
     return (found[-1], os.path.basename(found[-1])[len("vmlinuz-"):]) if found else (None, None)
 
 
-def _modules(release):
+def _modules(release, drivers):
     """The drivers' files, in the order of their dependencies."""
     out = []
-    for name in DRIVERS:
+    for name in drivers:
         r = subprocess.run(["modprobe", "-S", release, "--show-depends", name], text=True,
                            stdout=subprocess.PIPE, check=True)
         out += [w[1] for w in map(str.split, r.stdout.splitlines())
@@ -37,13 +38,13 @@ def _modules(release):
     return out
 
 
-def _initramfs(t, release):
+def _initramfs(t, release, drivers=DRIVERS):
     root = t.dir("initramfs")
     for d in ("dev", "proc", "sys", "modules"):
         t.dir(f"initramfs/{d}")
     shutil.copy(os.path.join(_build(t), "init"), os.path.join(root, "init"))
     os.mknod(f"{root}/dev/console", 0o20600, os.makedev(5, 1))
-    for i, path in enumerate(_modules(release) if release else ()):
+    for i, path in enumerate(_modules(release, drivers) if release else ()):
         shutil.copy(path, f"{root}/modules/{i:02}-{os.path.basename(path)}")
     image = os.path.join(t.tmp, "initramfs.cpio")
     subprocess.run(f"cd {root} && find . | busybox cpio -o -H newc >{image} 2>/dev/null",
@@ -51,11 +52,11 @@ def _initramfs(t, release):
     return image
 
 
-def _files(t, flavour):
+def _files(t, flavour, drivers=DRIVERS):
     t.need(os.path.exists("/dev/kvm"), "no /dev/kvm")
     kernel, release = _debian(flavour)
     t.need(kernel, f"no kernel of linux-image-{flavour} in /boot")
-    return kernel, _initramfs(t, release)
+    return kernel, _initramfs(t, release, drivers)
 
 
 def _boot(t, kernel, initramfs, end="off", cpus=1, mib=256, cmdline=QUIET, how=()):
@@ -107,6 +108,21 @@ def test_memory_above_4_gib(t):
     status, out = _boot(t, *_files(t, "cloud-amd64"), cpus=8, mib=6144)
     t.eq(status, SHUTDOWN, out)
     t.has(out, "init: 8 of 8 CPUs in 1 package, 59")
+
+
+@bailey_only("the machine is bailey's")
+@timeout(90)
+def test_more_devices(t):
+    """Disk, entropy and balloon; memory that the guest frees is the host's again."""
+    disk = t.file("disk", "\0" * (1 << 20) + "hello from the disk".ljust(1 << 20, "\0"))
+    status, out = _boot(t, *_files(t, "cloud-amd64", MORE_DRIVERS), "memory", cpus=2,
+                        how=("disk", disk))
+    t.eq(status, SHUTDOWN, out)
+    t.has(out, "init: 32 random bytes")
+    t.has(out, "init: the disk says hello from the disk")
+    t.has(out, "init: its serial is a-serial, it is read-only")
+    ready, end = (int(m) for m in re.findall(r"memory: guest (\d+) KiB", out))
+    t.eq(end < ready + (50 << 10), True, f"{ready} KiB, after 100 MiB came and went {end} KiB")
 
 
 @bailey_only("the machine is bailey's")

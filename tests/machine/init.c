@@ -1,13 +1,15 @@
 /*
  * PID 1 of the guests of tests/machine: loads /modules/ in the order of their names, opens
  * /dev/hvc0, says what machine it sees, and ends as init.end=… of the command line says: off,
- * reboot, panic, spin (every CPU busy), idle.
+ * reboot, panic, spin (every CPU busy), idle,
+ * memory (uses some, gives it back, waits for the balloon to report it; off).
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -70,6 +72,37 @@ static int packages(void)
 	return most + 1;
 }
 
+/* What the other devices say, where they are. */
+static void devices(void)
+{
+	char buf[33] = "";
+	int fd = open("/dev/hwrng", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		printf("init: %zd random bytes\n", read(fd, buf, 32));
+	close(fd);
+	memset(buf, 0, sizeof(buf));
+	fd = open("/dev/vda", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (pread(fd, buf, 32, 1 << 20) == 32)
+		printf("init: the disk says %s\n", buf);
+	close(fd);
+	first_line_of("/sys/block/vda/serial", buf, sizeof(buf));
+	char ro[4];
+	first_line_of("/sys/block/vda/ro", ro, sizeof(ro));
+	printf("init: its serial is %s, it is %s\n", buf, ro[0] == '1' ? "read-only" : "writable");
+}
+
+/* Uses 100 MiB and gives them back; the host gets them some time later, if there is a balloon. */
+static void use_memory(void)
+{
+	size_t n = 100u << 20;
+	char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memset(p, 1, n);
+	munmap(p, n);
+	sleep(8);
+}
+
 static void spin(void)
 {
 	for (int i = 1; i < get_nprocs(); i++)
@@ -88,6 +121,8 @@ static void end(const char *how)
 		exit(3);
 	if (!strcmp(how, "spin"))
 		spin();
+	if (!strcmp(how, "memory"))
+		use_memory();
 	if (!strcmp(how, "idle"))
 		for (;;)
 			pause();
@@ -120,6 +155,7 @@ int main(void)
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	long ms = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
 	printf("init: slept %s\n", ms >= 50 && ms < 2000 ? "as long as asked" : "wrongly");
+	devices();
 	printf("init: ready\n");
 	end(how);
 	return 1;

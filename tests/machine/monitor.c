@@ -2,11 +2,12 @@
  * A monitor with nothing but a console, for tests/machine/run: boots a kernel with an initramfs,
  * shows its log, says how the machine ended and how long it took.
  *
- *     monitor KERNEL INITRD|- CMDLINE VCPUS MIB [serial|stop]
+ *     monitor KERNEL INITRD|- CMDLINE VCPUS MIB [serial|stop|disk FILE]
  *
  * serial: what the guest sends to port 0x3f8 is shown instead. stop: the machine is stopped from
- * outside when the log says "init: ready". The exit status is enum machine_end's, 10 for stopped,
- * 99 for an error.
+ * outside when the log says "init: ready". disk: with more devices, FILE as a
+ * read-only disk, an entropy device, a balloon. The exit status is enum machine_end's, 10 for
+ * stopped, 99 for an error.
  */
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -28,6 +29,7 @@ static struct {
 	struct timespec started;
 	struct strbuf line;
 	bool serial, stop;
+	const char *disk;
 	atomic_int end;
 	char why[200];
 } T = { .end = -1 };
@@ -103,6 +105,20 @@ static void ended(void *arg, enum machine_end end, const char *why)
 	loop_stop(T.loop);
 }
 
+static int add_more(struct err *e)
+{
+	struct vm_disk disk = { open(T.disk, O_RDONLY | O_CLOEXEC), true, "a-serial" };
+	struct virtio_device *d;
+	int r = vm_blk_new(&disk, &d, e);
+	if (r < 0 || (r = machine_add(machine, d, e)) < 0)
+		return r;
+	r = vm_rng_new(T.loop, &d, e);
+	if (r < 0 || (r = machine_add(machine, d, e)) < 0)
+		return r;
+	r = vm_balloon_new(T.loop, &d, e);
+	return r < 0 ? r : machine_add(machine, d, e);
+}
+
 static int boot(const struct machine_config *c, struct err *e)
 {
 	const struct console_handler h = { .log = log_bytes };
@@ -117,6 +133,8 @@ static int boot(const struct machine_config *c, struct err *e)
 	r = machine_add(machine, console, e);
 	if (r < 0)
 		return r;
+	if (T.disk && (r = add_more(e)) < 0)
+		return r;
 	r = machine_load(machine, e);
 	if (r < 0)
 		return r;
@@ -128,6 +146,7 @@ static int boot(const struct machine_config *c, struct err *e)
 	machine_stop(machine);
 	if (T.line.s)
 		line_done();
+	memory(machine_memory(machine));
 	return r;
 }
 
@@ -135,12 +154,14 @@ int main(int argc, char **argv)
 {
 	struct err e = ERR_INIT;
 	if (argc < 6) {
-		fprintf(stderr, "monitor KERNEL INITRD|- CMDLINE VCPUS MIB [serial|stop]\n");
+		fprintf(
+		    stderr, "monitor KERNEL INITRD|- CMDLINE VCPUS MIB [serial|stop|disk FILE]\n");
 		return FAILED;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &T.started);
 	T.serial = argc > 6 && streq(argv[6], "serial");
 	T.stop = argc > 6 && streq(argv[6], "stop");
+	T.disk = argc > 7 && streq(argv[6], "disk") ? argv[7] : NULL;
 	struct machine_config c = { .kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC),
 		.kernel = open(argv[1], O_RDONLY | O_CLOEXEC),
 		.kernel_name = argv[1],
