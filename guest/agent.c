@@ -107,26 +107,17 @@ static int on_winsize(struct agent *a, const struct frame *f, struct err *e)
 	return proc_winsize(f->p, &w, e);
 }
 
-/* These two end the agent where the host breaks the rules: bytes would be lost unnoticed. */
 static int on_stdin(struct agent *a, const struct frame *f, struct err *e)
 {
-	int r = stream_input(a, f->p, f->body, f->h->length, e);
-
-	if (r < 0)
-		a->failed = r;
-	return r;
+	return stream_input(a, f->p, f->body, f->h->length, e);
 }
 
 static int on_credit(struct agent *a, const struct frame *f, struct err *e)
 {
 	struct gp_credit c;
-	int r;
 
 	memcpy(&c, f->body, sizeof(c));
-	r = stream_credit(a, f->p, &c, e);
-	if (r < 0)
-		a->failed = r;
-	return r;
+	return stream_credit(a, f->p, &c, e);
 }
 
 static int on_update(struct agent *a, const struct frame *f, struct err *e)
@@ -215,11 +206,8 @@ int agent_frame(void *arg, const struct gp_header *h, const uint8_t *body, struc
 		r = handlers[h->type].fn(a, &f, &why);
 	else if (handlers[h->type].late_is_fine)
 		return 0;
-	if (a->failed) {
-		if (r < 0)
-			*e = why;
-		return a->failed;
-	}
+	if (a->failed)
+		return a->failed; /* with its own message, the port's */
 	if (r < 0)
 		port_error(a, h->container, h->process, h->seq, &why);
 	return a->shutdown || port_queued(a) >= AGENT_QUEUE_MAX;

@@ -108,6 +108,8 @@ void streams_resume(struct agent *a);
 /* Terminals of ended processes that have said nothing for a while are done. Returns the ms until
  * this wants to be called again, -1: not. */
 int streams_expire(struct agent *a);
+/* Both: -EPROTO where the host does not keep to what it was granted or has said; that is told in
+ * its log, and the stream alone suffers. May free p. */
 int stream_input(struct agent *a, struct proc *p, const uint8_t *bytes, size_t n, struct err *e);
 int stream_credit(struct agent *a, struct proc *p, const struct gp_credit *c, struct err *e);
 

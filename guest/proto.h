@@ -21,7 +21,9 @@
  *
  * Streams have credits: a side sends at most as many bytes of a stream as the other has granted;
  * both start with GP_WINDOW. CREDIT grants more once bytes have been passed on. An empty STDIN,
- * STDOUT or STDERR is its end; a CREDIT of 0 says that nobody reads there any more.
+ * STDOUT or STDERR is its end; a CREDIT of 0 says that nobody reads there any more. Frames about a
+ * process that cross with its EXIT, and a second end, have no effect; bytes that were not granted
+ * end the stream (CREDIT 0).
  */
 #pragma once
 #include <stddef.h>

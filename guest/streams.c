@@ -206,12 +206,25 @@ static void hang_up(struct agent *a, struct proc *p)
 	proc_settle(a, p);
 }
 
+/* The monitor passes on what a client of its own says, so that it costs the client's process alone:
+ * nothing more is taken for it. */
+static int refuse_input(struct agent *a, struct in_stream *s, const char *why, struct err *e)
+{
+	if (s->open) {
+		in_close(a, s);
+		in_credit(a, s, 0);
+	}
+	return err_set(e, EPROTO, "STDIN of process %u: %s", s->p->number, why);
+}
+
 int stream_input(struct agent *a, struct proc *p, const uint8_t *bytes, size_t n, struct err *e)
 {
 	struct in_stream *s = &p->in;
 
+	if (s->end && n == 0)
+		return 0;
 	if (s->end)
-		return err_set(e, EPROTO, "STDIN of process %u after its end", p->number);
+		return refuse_input(a, s, "bytes after its end", e);
 	if (n == 0)
 		s->end = true;
 	if (p->terminal && s->end) {
@@ -222,7 +235,7 @@ int stream_input(struct agent *a, struct proc *p, const uint8_t *bytes, size_t n
 	if (!s->open && !(p->terminal && p->state == PROC_PREPARING))
 		return 0; /* it was told that nobody reads */
 	if (in_waits(s) + s->granted + n > GP_WINDOW)
-		return err_set(e, EPROTO, "STDIN of process %u: more than was granted", p->number);
+		return refuse_input(a, s, "more than was granted", e);
 	if (n)
 		in_append(s, bytes, n);
 	if (s->open)
