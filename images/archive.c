@@ -13,6 +13,7 @@
 #include "images/tar.h"
 
 #define LINKS_MAX 8
+#define NAMES_MAX (32u * 1024 * 1024) /* bytes of all names and links */
 
 struct member {
 	const char *name; /* absolute and lexically clean: "/blobs/sha256/…" */
@@ -27,7 +28,7 @@ struct archive {
 	int fd;
 	uint64_t size;
 	struct member *v; /* by name, then place */
-	size_t n, cap;
+	size_t n, cap, name_bytes;
 };
 
 static int compare(const void *a, const void *b)
@@ -69,6 +70,9 @@ static int add(struct archive *ar, const struct tar_entry *en, struct err *e)
 	if (en->type == TAR_FILE && (m.offset > ar->size || m.size > ar->size - m.offset))
 		return err_set(e, EBADMSG, "entry %llu: ends beyond the archive's end",
 		    (unsigned long long)en->number);
+	ar->name_bytes += strlen(en->path) + (en->linkpath ? strlen(en->linkpath) : 0);
+	if (ar->name_bytes > NAMES_MAX)
+		return err_set(e, EFBIG, "more than %u bytes of names", NAMES_MAX);
 	m.name = clean(ar->arena, en->path);
 	if (en->type != TAR_FILE)
 		m.link = link_target(ar->arena, en, m.name);
@@ -96,7 +100,8 @@ static int read_index(struct archive *ar, struct err *e)
 	tar_file_free(file);
 	if (r < 0)
 		return r;
-	qsort(ar->v, ar->n, sizeof(*ar->v), compare);
+	if (ar->n)
+		qsort(ar->v, ar->n, sizeof(*ar->v), compare);
 	return 0;
 }
 
