@@ -26,6 +26,7 @@
 #include "process/spawn.h"
 #include "runtime/foreground.h"
 #include "runtime/lifecycle.h"
+#include "runtime/vm_level.h"
 
 struct exec {
 	const struct exec_opts *o;
@@ -36,15 +37,17 @@ struct exec {
 	unsigned joined;
 	bool raises; /* the parent does raise limits, which in a user namespace the child may not */
 	int procfd, sock, child_sock, console_sock, seccomp_agent;
+	int control; /* of the machine; -EBADF: the container is none */
 	struct cgroup cg;
 	int cgroupfd; /* where the process goes: cg, below it, or init's */
 	pid_t pid;
 	int pidfd;
 };
-#define EXEC_INIT                                                                               \
-	{                                                                                       \
-		.procfd = -EBADF, .sock = -EBADF, .child_sock = -EBADF, .console_sock = -EBADF, \
-		.seccomp_agent = -EBADF, .cg = CGROUP_INIT, .cgroupfd = -EBADF, .pidfd = -EBADF \
+#define EXEC_INIT                                                                                  \
+	{                                                                                          \
+		.procfd = -EBADF, .sock = -EBADF, .child_sock = -EBADF, .console_sock = -EBADF,    \
+		.seccomp_agent = -EBADF, .control = -EBADF, .cg = CGROUP_INIT, .cgroupfd = -EBADF, \
+		.pidfd = -EBADF                                                                    \
 	}
 
 static void exec_free(struct exec *x)
@@ -54,6 +57,7 @@ static void exec_free(struct exec *x)
 	closep(&x->child_sock);
 	closep(&x->console_sock);
 	closep(&x->seccomp_agent);
+	closep(&x->control);
 	closep(&x->cgroupfd);
 	closep(&x->pidfd);
 	cgroup_close(&x->cg);
@@ -136,13 +140,30 @@ static int exec_child(struct exec *x, struct err *e)
 	return payload_execute(&payload, e);
 }
 
+/* What is made is a process of the guest's, with one on the host that stands for it. */
+static int exec_in_machine(struct exec *x, struct err *e)
+{
+	const struct vm_exec v = {
+		.o = x->o,
+		.process = &x->process,
+		.sock = x->sock,
+		.console_sock = x->console_sock,
+		.control = x->control,
+	};
+
+	return vm_exec_child(&v, e);
+}
+
 static _Noreturn void exec_main(struct exec *x)
 {
 	struct err e = ERR_INIT;
 
 	closep(&x->sock);
 	x->sock = x->child_sock;
-	(void)exec_child(x, &e);
+	if (x->c->vm)
+		(void)exec_in_machine(x, &e);
+	else
+		(void)exec_child(x, &e);
 	hs_send_error(x->sock, &e);
 	_exit(e.exit ? e.exit : 255);
 }
@@ -163,7 +184,7 @@ static int open_cgroup(struct exec *x, struct err *e)
 	r = container_cgroup(x->c, &x->cg, e);
 	if (r < 0)
 		return r;
-	if (!x->o->cgroup || !*x->o->cgroup) {
+	if (!x->o->cgroup || !*x->o->cgroup || x->c->vm) { /* the guest's is the agent's to find */
 		x->cgroupfd = fcntl(x->cg.dirfd, F_DUPFD_CLOEXEC, 3);
 	} else {
 		const char *below = x->o->cgroup + strspn(x->o->cgroup, "/");
@@ -231,6 +252,20 @@ static int open_namespaces(struct exec *x, struct err *e)
 		return err_set(
 		    e, ESRCH, "cannot exec in container \"%s\": container not running", x->c->id);
 	return 0;
+}
+
+/* The process on the host joins nothing but the cgroup. */
+static int open_machine(struct exec *x, struct err *e)
+{
+	int r = vm_exec_check(x->o, e);
+
+	if (r < 0)
+		return r;
+	x->procfd = r = open_procfs(e);
+	if (r < 0)
+		return r;
+	x->control = vm_connect(x->c, e);
+	return x->control < 0 ? x->control : 0;
 }
 
 static int open_sockets(struct exec *x, struct err *e)
@@ -303,7 +338,8 @@ static int converse(struct exec *x, int *ret_master, struct err *e)
 
 	if ((x->raises && (r = rlimits_raise(x->pid, &x->process, e)) < 0) ||
 	    (r = hs_send(x->sock, HS_GO, -EBADF, e)) < 0 ||
-	    (x->spec->seccomp.has && (r = seccomp_compile(&x->spec->seccomp, &prog, e)) < 0) ||
+	    (x->spec->seccomp.has && !x->c->vm &&
+		(r = seccomp_compile(&x->spec->seccomp, &prog, e)) < 0) ||
 	    (r = hs_send_seccomp(x->sock, &prog, e)) < 0 ||
 	    (r = hs_expect_either(
 		 x->sock, "the process", HS_READY, HS_CONSOLE, &got, ret_master, e)) < 0)
@@ -366,8 +402,8 @@ int container_exec(
 	    (r = exec_process(x.spec->arena, x.spec, o, args, &x.process, e)) < 0 ||
 	    (r = check_terminal(&x, e)) < 0 || (r = lsm_check(&x.process, NULL, e)) < 0 ||
 	    (r = caps_check(&x.process.caps, spec_has_userns(x.spec), e)) < 0 ||
-	    (r = open_cgroup(&x, e)) < 0 || (r = open_namespaces(&x, e)) < 0 ||
-	    (r = open_sockets(&x, e)) < 0)
+	    (r = open_cgroup(&x, e)) < 0 || (r = open_sockets(&x, e)) < 0 ||
+	    (r = x.c->vm ? open_machine(&x, e) : open_namespaces(&x, e)) < 0)
 		return r;
 	x.raises = x.ns.fds[NS_USER] >= 0 && runtime_is_privileged();
 	if (!o->detach)

@@ -7,6 +7,7 @@
 #include "runtime/container.h"
 #include "runtime/values.h"
 #include "runtime/verbs.h"
+#include "runtime/vm_level.h"
 
 #define NS_PER_MS INT64_C(1000000)
 
@@ -23,19 +24,41 @@ static int print_line(struct json_gen *j, struct err *e)
 	return 0;
 }
 
+/* Of a machine: what its own kernel counts for the container, as "guest" beside what the host
+ * counts for the machine. */
+static int guest_stats(const struct container *c, struct json_gen *j, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_close_ int sock = vm_connect(c, e);
+	_cleanup_free_ char *text = NULL;
+	const struct json *doc;
+	int r = sock < 0 ? sock : vm_request(sock, GP_STATS, NULL, 0, &text, e);
+
+	if (r == 0)
+		r = json_parse(a, "the machine's statistics", text, strlen(text), &doc, e);
+	if (r < 0)
+		return r;
+	json_gen_key(j, "guest");
+	json_gen_node(j, doc);
+	return 0;
+}
+
 /* {"type":…,"id":…,"data":{…}}; cg NULL: no data */
-static int print_event(const char *type, const char *id, const struct cgroup *cg, struct err *e)
+static int print_event(
+    const char *type, const struct container *c, const struct cgroup *cg, struct err *e)
 {
 	_cleanup_json_gen_ struct json_gen *j = json_gen_new(false);
 	int r = 0;
 
 	json_gen_map(j);
 	json_gen_kstr(j, "type", type);
-	json_gen_kstr(j, "id", id);
+	json_gen_kstr(j, "id", c->id);
 	if (cg) {
 		json_gen_key(j, "data");
 		r = cgroup_stats_json(cg, j, e);
 	}
+	if (r == 0 && cg && c->vm)
+		r = guest_stats(c, j, e);
 	json_gen_end(j);
 	return r < 0 ? r : print_line(j, e);
 }
@@ -71,13 +94,13 @@ static int watch(struct container *c, const struct cgroup *cg, int64_t interval_
 
 		r = cgroup_wait_oom(cg, &count, left > 0 ? (int)left : 0, e);
 		for (; r >= 0 && seen < count; seen++)
-			if (print_event("oom", c->id, NULL, e) < 0)
+			if (print_event("oom", c, NULL, e) < 0)
 				return -e->code;
 		if (r != 0 || now_ms() < due)
 			continue;
 		if (is_stopped(c))
 			break;
-		r = print_event("stats", c->id, cg, e);
+		r = print_event("stats", c, cg, e);
 		due = now_ms() + interval_ms;
 	}
 	/* With the container gone its cgroup's files may vanish under the reader. */
@@ -120,7 +143,7 @@ static int run_events(const struct globals *g, void *opts, int argc, char **argv
 		r = container_cgroup(c, &cg, e);
 	if (r < 0)
 		return r;
-	return o->stats ? print_event("stats", c->id, &cg, e) : watch(c, &cg, interval_ms, e);
+	return o->stats ? print_event("stats", c, &cg, e) : watch(c, &cg, interval_ms, e);
 }
 
 #define OFF(field) offsetof(struct events_opts, field)

@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "runtime/container.h"
 #include "runtime/verbs.h"
+#include "runtime/vm_level.h"
 
 struct kill_opts {
 	bool all;
@@ -92,11 +93,24 @@ static int kill_stopped(const struct container *c, int sig, bool all, struct err
 	return status_check(c, EV_KILL, ST_STOPPED, e);
 }
 
+/* In a machine they are the guest's: the monitor's is not told by its signals. */
+static int kill_all_in_machine(const struct container *c, int sig, struct err *e)
+{
+	const struct gp_signal s = { .number = sig, .all = 1 };
+	_cleanup_close_ int sock = vm_connect(c, e);
+	int r = sock < 0 ? sock : vm_request(sock, GP_SIGNAL, &s, sizeof(s), NULL, e);
+
+	return r < 0 ? err_wrap(e, "kill \"%s\"", c->id) : 0;
+}
+
 /* All that belong to a living container. */
 static int kill_all(const struct container *c, int sig, struct err *e)
 {
 	bool any;
 	int r;
+
+	if (c->vm && sig != SIGKILL)
+		return kill_all_in_machine(c, sig, e);
 
 	if (sig == SIGKILL && is_namespace_init(c))
 		return signal_init(c, sig, e);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "runtime/container.h"
 #include "runtime/verbs.h"
+#include "runtime/vm_level.h"
 
 struct update_opts {
 	const char *resources;
@@ -104,6 +105,54 @@ static int read_resources(
 	return 0;
 }
 
+/* What the guest's kernel limits for the container; the rest is the host's. */
+static char *guest_resources(const struct spec_resources *r)
+{
+	const struct {
+		const char *key;
+		const struct opt_i64 *v;
+	} memory[] = {
+		{ "limit", &r->memory.limit },
+		{ "reservation", &r->memory.reservation },
+		{ "swap", &r->memory.swap },
+	};
+	_cleanup_json_gen_ struct json_gen *g = json_gen_new(false);
+
+	json_gen_map(g);
+	json_gen_key(g, "memory");
+	json_gen_map(g);
+	for (size_t i = 0; i < ARRAY_SIZE(memory); i++)
+		if (memory[i].v->set)
+			json_gen_kint(g, memory[i].key, memory[i].v->v);
+	json_gen_end(g);
+	if (r->pids_limit.set) {
+		json_gen_key(g, "pids");
+		json_gen_map(g);
+		json_gen_kint(g, "limit", r->pids_limit.v);
+		json_gen_end(g);
+	}
+	json_gen_end(g);
+	return xstrdup(json_gen_text(g, NULL));
+}
+
+/* A machine keeps the size it was booted with. */
+static int update_machine(const struct container *c, const struct spec_resources *r, struct err *e)
+{
+	_cleanup_free_ char *json = guest_resources(r);
+	_cleanup_close_ int sock = -EBADF;
+	int64_t limit = r->memory.limit.set ? r->memory.limit.v : 0;
+
+	if (limit > 0 && (uint64_t)limit > c->vm_usable)
+		return err_set(e, EINVAL,
+		    "memory limit %lld: the machine was booted with %llu bytes for the container",
+		    (long long)limit, (unsigned long long)c->vm_usable);
+	if (r->devices.n || r->unified.n)
+		return err_set(e, ENOTSUP,
+		    "devices and unified: not while a machine runs (isolation level vm)");
+	sock = vm_connect(c, e);
+	return sock < 0 ? sock : vm_request(sock, GP_UPDATE, json, strlen(json), NULL, e);
+}
+
 static int run_update(const struct globals *g, void *opts, int argc, char **argv, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -121,7 +170,12 @@ static int run_update(const struct globals *g, void *opts, int argc, char **argv
 		r = status_check(c, EV_UPDATE, st, e);
 	if (r < 0)
 		return r;
-	r = container_update_cgroup(c, &res, e);
+	if (c->vm) {
+		r = update_machine(c, &res, e);
+		res = vm_host_resources(a, &res, c->vm_extra);
+	}
+	if (r == 0)
+		r = container_update_cgroup(c, &res, e);
 	return r < 0 ? err_wrap(e, "update \"%s\"", c->id) : 0;
 }
 

@@ -113,41 +113,20 @@ static int send_master(const struct vm_init *i, struct err *e)
 	return r < 0 ? err_errno(e, -r, "--console-socket: send the terminal") : 0;
 }
 
-/* The streams move away from 0, 1 and 2, so that one that has ended can be closed without its
- * number being given to another file. */
-static int take_stdio(struct vm_init *i, struct err *e)
-{
-	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0)
-		return err_errno(e, errno, "open /dev/null");
-	i->complaints = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-	for (int fd = 0; fd < 3; fd++) {
-		if (i->slave < 0)
-			i->stdio[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if ((i->slave < 0 && i->stdio[fd] < 0) || dup2(null, fd) < 0)
-			return err_errno(e, errno, "standard stream %d", fd);
-	}
-	if (i->slave >= 0) {
-		closep(&i->complaints);
-		i->complaints = -EBADF;
-		i->stdio[0] = i->stdio[1] = i->slave;
-	}
-	return 0;
-}
-
 static int open_streams(struct vm_init *i, struct err *e)
 {
 	int r;
 
-	if (!i->s->process.terminal)
-		return take_stdio(i, e);
+	if (!i->s->process.terminal) {
+		i->complaints = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+		return vm_take_stdio(-EBADF, i->stdio, e);
+	}
 	if ((r = vm_terminal_open(&i->s->process, &i->master, &i->slave, e)) < 0 ||
 	    (r = send_master(i, e)) < 0 || (r = console_attach(i->slave, e)) < 0)
 		return r;
 	closep(&i->master);
 	i->master = -EBADF;
-	return take_stdio(i, e);
+	return vm_take_stdio(i->slave, i->stdio, e);
 }
 
 /* ---- the sealer ---- */

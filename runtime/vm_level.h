@@ -53,6 +53,10 @@ _Noreturn void vm_init_main(const struct init_args *a);
 /* A pty of the host in raw mode for the guest's terminal p: its line discipline is the guest's
  * pty's. Both O_CLOEXEC. */
 int vm_terminal_open(const struct spec_process *p, int *ret_master, int *ret_slave, struct err *e);
+/* The standard streams for a pump (vm/pump.h): the terminal (slave, or -EBADF), or what 0, 1 and 2
+ * are. These become /dev/null, so that a stream that has ended can be closed without its number
+ * being given to another file. */
+int vm_take_stdio(int slave, int ret[3], struct err *e);
 
 /* ---- the control socket ---- */
 
@@ -61,11 +65,23 @@ int vm_connect(const struct container *c, struct err *e);
 /* Sends a request and waits for its reply. ret_json: of STATS and PS, caller frees; else NULL. */
 int vm_request(
     int sock, enum gp_type type, const void *body, size_t n, char **ret_json, struct err *e);
-/* Has the guest's kernel killed in the container for want of memory since the last call on this
- * connection, on which STATS was requested? Waits timeout_ms at most. 1: yes; 0: no; -errno: the
- * machine is gone. */
-int vm_wait_oom(int sock, int timeout_ms, uint64_t *ret_kills);
+/* The same in halves, for who has more to say on a connection. The body is NUL-ended; caller frees.
+ */
+int vm_send(int sock, enum gp_type type, uint32_t seq, const void *body, size_t n, struct err *e);
+int vm_receive(int sock, struct gp_header *ret, uint8_t **ret_body, struct err *e);
 
-/* container_exec(), for a container in a machine. */
-int vm_exec(struct container *c, const struct spec *s, const struct spec_process *p,
-    const struct exec_opts *o, int cgroupfd, struct err *e);
+/* ---- exec (vm_exec.c) ---- */
+
+struct vm_exec {
+	const struct exec_opts *o;
+	const struct spec_process *process;
+	int sock;	  /* handshake with the parent */
+	int console_sock; /* connected, or -EBADF */
+	int control;	  /* by vm_connect() */
+};
+/* What of exec's options a machine cannot have. */
+int vm_exec_check(const struct exec_opts *o, struct err *e);
+/* The process that stands on the host for one in the guest: has it made, then moves its streams and
+ * hands on signals, with no right to anything else, and exits as it does. Returns only on failure.
+ */
+int vm_exec_child(const struct vm_exec *x, struct err *e);

@@ -45,3 +45,20 @@ int vm_terminal_open(const struct spec_process *p, int *ret_master, int *ret_sla
 	*ret_slave = steal_fd(&slave);
 	return 0;
 }
+
+int vm_take_stdio(int slave, int ret[3], struct err *e)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fds[3] = { slave, slave, -EBADF };
+
+	if (null < 0)
+		return err_errno(e, errno, "open /dev/null");
+	for (int fd = 0; fd < 3; fd++) {
+		if (slave < 0)
+			fds[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if ((slave < 0 && fds[fd] < 0) || dup2(null, fd) < 0)
+			return err_errno(e, errno, "standard stream %d", fd);
+	}
+	memcpy(ret, fds, sizeof(fds));
+	return 0;
+}

@@ -398,6 +398,9 @@ static inline void spec_freep(struct spec **s)
 int spec_load_process(struct arena *a, const char *path, struct spec_process *ret, struct err *e);
 int spec_parse_process(struct arena *a, const char *name, const char *buf, size_t n,
     struct spec_process *ret, struct err *e);
+/* The members of process.json into an object that is open in g: spec_parse_process() reads the same
+ * process from it. */
+void spec_process_gen(struct json_gen *g, const struct spec_process *p);
 /* resources of `update --resources` (path "-": stdin). */
 int spec_load_resources(
     struct arena *a, const char *path, struct spec_resources *ret, struct err *e);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "base/cleanup.h"
 #include "security/security.h"
@@ -183,7 +184,7 @@ static int compile(enum vm_thread kind, struct seccomp_prog *ret, struct err *e)
 	struct spec_seccomp s = { .has = true, .default_action = SECCOMP_KILL_PROCESS };
 
 	s.archs.v = arena_calloc(a, 1, sizeof(char *));
-	s.rules.v = arena_calloc(a, LISTS_MAX + IOCTLS_MAX + 2, sizeof(*s.rules.v));
+	s.rules.v = arena_calloc(a, LISTS_MAX + IOCTLS_MAX + 3, sizeof(*s.rules.v));
 	for (size_t i = 0; i < LISTS_MAX && lists[kind][i]; i++)
 		s.rules.v[s.rules.n++] = allow_names(a, lists[kind][i]);
 	s.rules.v[s.rules.n++] = allow_arg(a, "mmap", not_executable);
@@ -192,6 +193,10 @@ static int compile(enum vm_thread kind, struct seccomp_prog *ret, struct err *e)
 		s.rules.v[s.rules.n++] = allow_arg(a, "ioctl",
 		    (struct spec_seccomp_arg){
 			.index = 1, .value = ioctls[kind][i], .op = CMP_EQ });
+	if (kind == VM_THREAD_MAIN) /* once create has returned, it outlives who called it */
+		s.rules.v[s.rules.n++] = allow_arg(a, "prctl",
+		    (struct spec_seccomp_arg){
+			.index = 0, .value = PR_SET_PDEATHSIG, .op = CMP_EQ });
 	return seccomp_compile(&s, ret, e);
 }
 

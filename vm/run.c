@@ -118,29 +118,39 @@ static int jail_pump(void *arg, struct err *e)
 
 /* ---- put together ---- */
 
-static int add(struct vm *v, int made, struct virtio_device *d, struct err *e)
-{
-	return made < 0 ? made : machine_add(v->machine, d, e);
-}
-
-static int add_devices(struct vm *v, struct err *e)
+static int add_console(struct vm *v, struct err *e)
 {
 	const struct console_handler h = { .arg = v,
 		.agent = on_agent,
 		.agent_open = on_agent_open,
 		.agent_drained = on_agent_drained,
 		.log = on_log };
-	struct virtio_device *d = NULL;
 	int r = vm_console_new(v->loop, &h, &v->console, e);
 
-	if ((r = add(v, r, v->console, e)) < 0 ||
-	    (r = add(v, vm_fs_new(&v->c->fs, &d, e), d, e)) < 0 ||
-	    (r = add(v, vm_rng_new(v->loop, &d, e), d, e)) < 0 ||
-	    (r = add(v, vm_balloon_new(v->loop, &d, e), d, e)) < 0)
+	return r < 0 ? r : machine_add(v->machine, v->console, e);
+}
+
+static int add_nic(struct vm *v, const struct vm_nic *nic, struct err *e)
+{
+	struct virtio_device *d;
+	int r = vm_net_new(v->loop, nic, &d, e);
+
+	return r < 0 ? r : machine_add(v->machine, d, e);
+}
+
+static int add_devices(struct vm *v, struct err *e)
+{
+	struct virtio_device *d;
+	int r;
+
+	if ((r = add_console(v, e)) < 0 || (r = vm_fs_new(&v->c->fs, &d, e)) < 0 ||
+	    (r = machine_add(v->machine, d, e)) < 0 || (r = vm_rng_new(v->loop, &d, e)) < 0 ||
+	    (r = machine_add(v->machine, d, e)) < 0 || (r = vm_balloon_new(v->loop, &d, e)) < 0 ||
+	    (r = machine_add(v->machine, d, e)) < 0)
 		return r;
 	for (size_t i = 0; i < v->c->n_nics && r == 0; i++)
-		r = add(v, vm_net_new(v->loop, &v->c->nics[i], &d, e), d, e);
-	return r < 0 ? r : 0;
+		r = add_nic(v, &v->c->nics[i], e);
+	return r;
 }
 
 static int build(struct vm *v, struct err *e)
