@@ -45,18 +45,20 @@ static int set_cpuid(int kvm, const struct vcpu *v, unsigned n, struct err *e)
 /* What firmware would have set. */
 static int set_msrs(const struct vcpu *v, struct err *e)
 {
-	struct {
+	union {
 		struct kvm_msrs h;
-		struct kvm_msr_entry m[2];
-	} s = { .h.nmsrs = 2,
-		.m = { { .index = MSR_MISC_ENABLE, .data = MISC_FAST_STRING },
-		    { .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED | MTRR_WRITE_BACK } } };
+		uint8_t room[sizeof(struct kvm_msrs) + 2 * sizeof(struct kvm_msr_entry)];
+	} s = { .h.nmsrs = 2 };
+	s.h.entries[0] =
+	    (struct kvm_msr_entry){ .index = MSR_MISC_ENABLE, .data = MISC_FAST_STRING };
+	s.h.entries[1] = (struct kvm_msr_entry){ .index = MSR_MTRR_DEF_TYPE,
+		.data = MTRR_ENABLED | MTRR_WRITE_BACK };
 	int r = kvm_ioctl(v->fd, KVM_SET_MSRS, (uintptr_t)&s);
 	if (r < 0)
 		return err_errno(e, -r, "virtual machine: KVM_SET_MSRS of vCPU %u", v->id);
 	if (r != (int)s.h.nmsrs)
 		return err_set(e, EOPNOTSUPP, "virtual machine: KVM refuses MSR 0x%x of vCPU %u",
-		    s.m[r].index, v->id);
+		    s.h.entries[r].index, v->id);
 	return 0;
 }
 
@@ -64,9 +66,9 @@ static int set_msrs(const struct vcpu *v, struct err *e)
  * blocked outside, so it cannot come too early. */
 static int set_signal_mask(const struct vcpu *v, struct err *e)
 {
-	struct {
+	union {
 		struct kvm_signal_mask h;
-		uint8_t set[KERNEL_SIGSET_SIZE];
+		uint8_t room[sizeof(struct kvm_signal_mask) + KERNEL_SIGSET_SIZE];
 	} s = { .h.len = KERNEL_SIGSET_SIZE };
 	uint64_t mask = ~(1ull << (VM_KICK_SIGNAL - 1));
 	memcpy(s.h.sigset, &mask, sizeof(mask));

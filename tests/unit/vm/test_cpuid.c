@@ -2,14 +2,14 @@
 
 #include "vm/kvm.h"
 
-static struct {
+static union {
 	struct kvm_cpuid2 c;
-	struct kvm_cpuid_entry2 e[16];
+	uint8_t room[sizeof(struct kvm_cpuid2) + 16 * sizeof(struct kvm_cpuid_entry2)];
 } s;
 
 static struct kvm_cpuid_entry2 *leaf(uint32_t function, uint32_t index)
 {
-	struct kvm_cpuid_entry2 *e = &s.e[s.c.nent++];
+	struct kvm_cpuid_entry2 *e = &s.c.entries[s.c.nent++];
 	*e = (struct kvm_cpuid_entry2){ function, index, 0, ~0u, ~0u, ~0u, ~0u, { 0 } };
 	return e;
 }
@@ -80,11 +80,11 @@ TEST(topology_added)
 		leaf(0x80000000, 0);
 		cpuid_add_topology(&s.c);
 		CHECK_INT(s.c.nent, 4);
-		CHECK_INT(s.e[1].function, 0x80000000);
+		CHECK_INT(s.c.entries[1].function, 0x80000000);
 		for (uint32_t level = 0; level < 2; level++) {
-			CHECK_INT(s.e[2 + level].function, 0xb);
-			CHECK_INT(s.e[2 + level].index, level);
-			CHECK_INT(s.e[2 + level].flags, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
+			CHECK_INT(s.c.entries[2 + level].function, 0xb);
+			CHECK_INT(s.c.entries[2 + level].index, level);
+			CHECK_INT(s.c.entries[2 + level].flags, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
 		}
 	}
 	s.c.nent = 0;
