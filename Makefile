@@ -139,7 +139,7 @@ unit: $(UNITS) ## build and run the unit tests
 	@set -e; for t in $(UNITS); do echo "== $$t"; $$t; done
 
 .PHONY: tests
-tests: all $(B)/layer $(UNITS) # everything that tests/run needs
+tests: all $(B)/layer $(B)/native-agent $(UNITS) # everything that tests/run needs
 
 .PHONY: check
 check: tests replay-build ## everything: lint, fuzz corpus, the tests on this machine, and on a full host
