@@ -77,8 +77,9 @@ static void devices(void)
 {
 	char buf[33] = "";
 	int fd = open("/dev/hwrng", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		printf("init: %zd random bytes\n", read(fd, buf, 32));
+	ssize_t n = fd >= 0 ? read(fd, buf, 32) : -1;
+	if (n >= 0)
+		printf("init: %zd random bytes\n", n);
 	close(fd);
 	memset(buf, 0, sizeof(buf));
 	fd = open("/dev/vda", O_RDONLY | O_CLOEXEC);
