@@ -1,6 +1,7 @@
 #include "base/cleanup.h"
 #include "runtime/container.h"
 #include "runtime/verbs.h"
+#include "runtime/vm_level.h"
 
 static int run_pause(const struct globals *g, void *opts, int argc, char **argv, struct err *e)
 {
@@ -17,6 +18,8 @@ static int run_pause(const struct globals *g, void *opts, int argc, char **argv,
 	if (r < 0)
 		return r;
 	r = container_cgroup(c, &cg, e);
+	if (r == 0 && c->vm)
+		r = vm_prepare_freeze(&cg, e);
 	if (r == 0)
 		r = cgroup_freeze(&cg, true, e);
 	return r < 0 ? err_wrap(e, "pause \"%s\"", c->id) : 0;

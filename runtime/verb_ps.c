@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "runtime/container.h"
 #include "runtime/verbs.h"
+#include "runtime/vm_level.h"
 
 struct ps_opts {
 	const char *format;
@@ -158,6 +159,84 @@ static int print_table(char *const *args, const pid_t *pids, size_t n, struct er
 	return r;
 }
 
+/* ---- of a machine: its own kernel tells ---- */
+
+struct guest_column {
+	const char *key, *title;
+	int width; /* negative: to the left, as printf(3) has it */
+};
+static const struct guest_column guest_columns[] = {
+	{ "uid", "UID", -8 },
+	{ "pid", "PID", 7 },
+	{ "ppid", "PPID", 7 },
+	{ "tty", "TTY", -7 },
+	{ "time", "TIME", 8 },
+	{ "cmd", "CMD", 0 },
+};
+
+/* Bytes of the guest's that could move a terminal's cursor are not printed. */
+static void print_guest_text(const char *s, int width)
+{
+	_cleanup_free_ char *clean = xstrdup(s);
+
+	for (char *p = clean; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	printf("%*s", width, clean);
+}
+
+static void print_guest_cell(const struct guest_column *c, const struct json *v)
+{
+	char buf[32];
+
+	if (streq(c->key, "time") && v && (v->type == JSON_INT || v->type == JSON_DOUBLE)) {
+		long t = v->type == JSON_INT ? (long)v->i : (long)v->d;
+
+		snprintf(buf, sizeof(buf), "%02ld:%02ld:%02ld", t / 3600, t / 60 % 60, t % 60);
+		print_guest_text(buf, c->width);
+	} else if (v && v->type == JSON_INT) {
+		snprintf(buf, sizeof(buf), "%lld", (long long)v->i);
+		print_guest_text(buf, c->width);
+	} else {
+		print_guest_text(v && v->type == JSON_STRING ? v->s : "?", c->width);
+	}
+}
+
+static int print_guest_table(const struct container *c, char *const *args, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_close_ int sock = -EBADF;
+	_cleanup_free_ char *text = NULL;
+	const struct json *list;
+	int r;
+
+	if (*args)
+		return err_set(e, ENOTSUP,
+		    "options of ps(1) (\"%s\"): the processes are another kernel's (isolation "
+		    "level "
+		    "vm); execute ps in the container instead",
+		    *args);
+	sock = vm_connect(c, e);
+	r = sock < 0 ? sock : vm_request(sock, GP_PS, NULL, 0, &text, e);
+	if (r == 0)
+		r = json_parse(a, "the machine's processes", text, strlen(text), &list, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(guest_columns); i++)
+		printf("%*s%s", guest_columns[i].width, guest_columns[i].title,
+		    i + 1 < ARRAY_SIZE(guest_columns) ? " " : "\n");
+	if (list->type != JSON_ARRAY)
+		return err_set(e, EPROTO, "the machine's processes: no list");
+	json_foreach (it, list) {
+		for (size_t i = 0; i < ARRAY_SIZE(guest_columns); i++) {
+			print_guest_cell(&guest_columns[i],
+			    it->type == JSON_OBJECT ? json_get(it, guest_columns[i].key) : NULL);
+			putchar(i + 1 < ARRAY_SIZE(guest_columns) ? ' ' : '\n');
+		}
+	}
+	return 0;
+}
+
 static int run_ps(const struct globals *g, void *opts, int argc, char **argv, struct err *e)
 {
 	const struct ps_opts *o = opts;
@@ -182,6 +261,8 @@ static int run_ps(const struct globals *g, void *opts, int argc, char **argv, st
 		r = cgroup_pids(&cg, &pids, &n, e);
 	if (r < 0)
 		return r;
+	if (c->vm && !json)
+		return print_guest_table(c, argv + 1, e);
 	if (n)
 		qsort(pids, n, sizeof(*pids), compare_pids);
 	return json ? print_json(pids, n) : print_table(argv + 1, pids, n, e);
@@ -199,7 +280,9 @@ const struct verb verb_ps = {
 	.summary = "show the processes that run in a container",
 	.detail =
 	    "The table comes from ps(1), with -ef or the options given behind CONTAINER; they "
-	    "must leave a PID column in it.",
+	    "must leave a PID column in it. Of a container in a machine (isolation level vm) the "
+	    "table "
+	    "is the machine's own; json are the processes that stand for it on the host.",
 	.examples = "bailey ps web\nbailey ps web -o pid,pcpu,args\nbailey ps --format json web",
 	.opts = ps_opts,
 	.opts_size = sizeof(struct ps_opts),

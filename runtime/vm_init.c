@@ -36,7 +36,8 @@ struct vm_init {
 	const struct spec *s;
 	struct mount_export export;
 	int master, slave; /* terminal */
-	int self_fd;	   /* of a procfs of our own: see struct vm_fs */
+	struct vm_net net;
+	int self_fd; /* of a procfs of our own: see struct vm_fs */
 	int stdio[3];
 	int complaints; /* where the machine's end is told once nobody waits for it */
 	int sealer;	/* the sealer's socket; -EBADF: there is none */
@@ -65,6 +66,14 @@ static int enter_namespaces(struct vm_init *i, struct err *e)
 	if (r == 0 && a->ns->new_flags & CLONE_NEWNET)
 		r = net_loopback_up(e);
 	return r;
+}
+
+/* After the host's part: its hooks bring interfaces too. */
+static int carry_network(struct vm_init *i, struct err *e)
+{
+	int r = vm_net_open(&i->net, e);
+
+	return r < 0 ? err_wrap(e, "network of the machine") : 0;
 }
 
 /* One that shows this pid namespace alone: what is reached from it is the monitor's own. */
@@ -193,6 +202,16 @@ static int seal_rootfs(struct vm_init *i, struct err *e)
 	return 0;
 }
 
+static int watch_network(struct vm_init *i, struct err *e)
+{
+	const struct init_args *a = i->a;
+	const int others[] = { a->sock, a->start_sock, a->control_sock, a->vm->kvm,
+		a->vm->kernel.fd, a->vm->initrd, i->export.root, i->export.rootfs, i->self_fd,
+		i->stdio[0], i->stdio[1], i->stdio[2], i->complaints, i->sealer };
+
+	return vm_net_follow(&i->net, others, ARRAY_SIZE(others), e);
+}
+
 /* ---- what the agent is told ---- */
 
 static void make_create(struct vm_init *i)
@@ -272,11 +291,17 @@ static void on_started(void *arg, const struct err *why)
 static int close_the_rest(const struct vm_init *i, struct err *e)
 {
 	const struct init_args *a = i->a;
-	const int keep[] = { a->sock, a->start_sock, a->control_sock, a->vm->kvm, a->vm->kernel.fd,
+	_cleanup_free_ int *keep = NULL;
+	const int fds[] = { a->sock, a->start_sock, a->control_sock, a->vm->kvm, a->vm->kernel.fd,
 		a->vm->initrd, i->export.root, i->self_fd, i->stdio[0], i->stdio[1], i->stdio[2],
-		i->complaints, i->sealer, log_fd() };
+		i->complaints, i->sealer, i->net.changes, log_fd() };
+	size_t n = ARRAY_SIZE(fds);
 
-	return vm_jail_close_others(keep, ARRAY_SIZE(keep), e);
+	keep = xcalloc(n + i->net.n, sizeof(int));
+	memcpy(keep, fds, sizeof(fds));
+	for (unsigned x = 0; x < i->net.n; x++)
+		keep[n++] = i->net.nics[x].tap;
+	return vm_jail_close_others(keep, n, e);
 }
 
 static int prepare(struct vm_init *i, struct err *e)
@@ -291,9 +316,10 @@ static int prepare(struct vm_init *i, struct err *e)
 	    (a->pauses && (r = hs_send(a->sock, HS_MOUNTED, -EBADF, e)) < 0) ||
 	    (r = hs_recv_seccomp(a->sock, &none, e)) < 0)
 		return r;
-	if ((r = create_container_hooks(i, e)) < 0 || (r = open_streams(i, e)) < 0 ||
+	if ((r = create_container_hooks(i, e)) < 0 || (r = carry_network(i, e)) < 0 ||
+	    (r = open_streams(i, e)) < 0 ||
 	    (r = rootfs_pivot(a->plan, i->export.root, false, e)) < 0 ||
-	    (r = make_sealer(i, e)) < 0)
+	    (r = make_sealer(i, e)) < 0 || (r = watch_network(i, e)) < 0)
 		return r;
 	make_create(i);
 	/* They are the payload's, and read from a descriptor. */
@@ -325,6 +351,10 @@ static int monitor(struct vm_init *i, int *ret_status, struct err *e)
 		    .root = i->export.root,
 		    .self_fd = i->self_fd,
 		    .threads = FS_WORKERS },
+		.nics = i->net.nics,
+		.n_nics = i->net.n,
+		.net = i->net.json,
+		.net_changes = i->net.changes,
 		.create = i->create,
 		.create_len = i->create_len,
 		.stdio = { i->stdio[0], i->stdio[1], i->stdio[2] },
@@ -355,6 +385,7 @@ _Noreturn void vm_init_main(const struct init_args *a)
 		.master = -EBADF,
 		.slave = -EBADF,
 		.self_fd = -EBADF,
+		.net = { .changes = -EBADF },
 		.stdio = { -EBADF, -EBADF, -EBADF },
 		.complaints = -EBADF,
 		.sealer = -EBADF,

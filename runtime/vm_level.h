@@ -4,7 +4,9 @@
  *   vm_check.c     what config.json asks for that a machine cannot give; before anything is made
  *   vm_parts.c     what the machine is made of: KVM, kernel, initramfs; its size, the host's limits
  *   vm_init.c      init's half: the export tree, the jail, the monitor (vm/vm.h)
+ *   vm_net.c       the container's interfaces, carried into the machine
  *   vm_client.c    requests over the control socket, for ps, events, update, kill
+ *   vm_pause.c     what keeps a machine's cgroup from freezing
  *   vm_exec.c      exec's process on the host
  *   vm_terminal.c  the host's half of a terminal
  */
@@ -50,6 +52,22 @@ struct spec_resources vm_host_resources(
 /* The child, from the first moment on; see init_main(). */
 _Noreturn void vm_init_main(const struct init_args *a);
 
+/* ---- network (vm_net.c) ---- */
+
+struct carry;
+struct vm_net {
+	struct carry *carry;
+	struct vm_nic *nics;
+	unsigned n;
+	const char *json; /* GP_NET's text */
+	int changes;	  /* see struct vm_config; -EBADF before vm_net_follow() */
+};
+/* In the container's network namespace, with the host's /dev and /proc. */
+int vm_net_open(struct vm_net *n, struct err *e);
+/* Makes the process that keeps the right to watch and redirect interfaces, and nothing else; it
+ * closes `others` and dies with the caller. */
+int vm_net_follow(struct vm_net *n, const int *others, size_t n_others, struct err *e);
+
 /* A pty of the host in raw mode for the guest's terminal p: its line discipline is the guest's
  * pty's. Both O_CLOEXEC. */
 int vm_terminal_open(const struct spec_process *p, int *ret_master, int *ret_slave, struct err *e);
@@ -69,6 +87,9 @@ int vm_request(
  */
 int vm_send(int sock, enum gp_type type, uint32_t seq, const void *body, size_t n, struct err *e);
 int vm_receive(int sock, struct gp_header *ret, uint8_t **ret_body, struct err *e);
+
+/* Before a machine's cgroup is frozen (vm_pause.c). */
+int vm_prepare_freeze(const struct cgroup *cg, struct err *e);
 
 /* ---- exec (vm_exec.c) ---- */
 

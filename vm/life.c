@@ -17,6 +17,7 @@
 #include "base/log.h"
 
 #define SEED_BYTES 64
+#define NET_MAX	   (1u << 20)
 
 struct life {
 	struct life_config c;
@@ -29,6 +30,10 @@ struct life {
 	bool waits;   /* for start_fd */
 	bool exited;  /* process 0 */
 	int status;
+	struct {
+		uint8_t *buf;
+		size_t have, cap;
+	} net; /* a change that has not come whole */
 	struct err failed;
 };
 
@@ -176,13 +181,59 @@ static void on_net(void *arg, const struct gp_header *h, const uint8_t *body)
 		log_debug("%s", e.msg);
 }
 
-void life_net(struct life *l, const char *json)
+static void send_net(struct life *l, const void *json, size_t n)
 {
 	struct err e = ERR_INIT;
 
 	if (l->state != LIFE_BOOT && l->state != LIFE_OVER &&
-	    channel_request(l->channel, GP_NET, 0, json, strlen(json), on_net, l, &e) < 0)
+	    channel_request(l->channel, GP_NET, 0, json, n, on_net, l, &e) < 0)
 		log_debug("network of the machine: %s", e.msg);
+}
+
+/* Changes follow each other; each is the whole network as it shall be. */
+static void take_changes(struct life *l)
+{
+	uint32_t n;
+
+	while (l->net.have >= sizeof(n)) {
+		memcpy(&n, l->net.buf, sizeof(n));
+		if (n > NET_MAX || l->net.have - sizeof(n) < n)
+			return;
+		send_net(l, l->net.buf + sizeof(n), n);
+		l->net.have -= sizeof(n) + n;
+		memmove(l->net.buf, l->net.buf + sizeof(n) + n, l->net.have);
+	}
+}
+
+static void on_net_changes(void *arg, uint32_t events)
+{
+	struct life *l = arg;
+	ssize_t n;
+
+	if (l->net.cap - l->net.have < 4096) {
+		l->net.cap = l->net.have + 65536;
+		l->net.buf = xrealloc(l->net.buf, l->net.cap);
+	}
+	n = recv(
+	    l->c.vm->net_changes, l->net.buf + l->net.have, l->net.cap - l->net.have, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0 ||
+	    l->net.have > 2 * NET_MAX) { /* who watches is gone: the network stays as it is */
+		loop_remove(l->c.loop, l->c.vm->net_changes);
+		log_debug("the container's network is not watched any more");
+		return;
+	}
+	l->net.have += (size_t)n;
+	take_changes(l);
+}
+
+/* What changes before the agent is there waits in the socket. */
+static int watch_net(struct life *l, struct err *e)
+{
+	return l->c.vm->net_changes < 0
+		   ? 0
+		   : loop_add(l->c.loop, l->c.vm->net_changes, EPOLLIN, on_net_changes, l, e);
 }
 
 static int send_seed(struct life *l, struct err *e)
@@ -210,9 +261,9 @@ static void on_hello(void *arg, const struct gp_hello *h, const char *release)
 	clock_gettime(CLOCK_REALTIME, &ts);
 	t = (struct gp_time){ .sec = ts.tv_sec, .nsec = (uint32_t)ts.tv_nsec };
 	channel_tell(l->channel, GP_TIME, 0, &t, sizeof(t));
-	if (send_seed(l, &e) == 0) {
+	if (send_seed(l, &e) == 0 && watch_net(l, &e) == 0) {
 		if (vm->net)
-			life_net(l, vm->net);
+			send_net(l, vm->net, strlen(vm->net));
 		(void)channel_request(
 		    l->channel, GP_CREATE, 0, vm->create, vm->create_len, on_created, l, &e);
 	}
@@ -413,6 +464,9 @@ void life_free(struct life *l)
 		loop_remove(l->c.loop, l->signals);
 	if (l->timer >= 0)
 		loop_remove(l->c.loop, l->timer);
+	if (l->c.vm->net_changes >= 0)
+		loop_remove(l->c.loop, l->c.vm->net_changes);
+	free(l->net.buf);
 	closep(&l->signals);
 	closep(&l->timer);
 	clients_free(l->clients);

@@ -46,9 +46,6 @@ void life_agent_open(struct life *l, bool open);
 void life_agent_drained(struct life *l);
 void life_sign(struct life *l); /* the guest's kernel has written to its log */
 void life_machine_ended(struct life *l, const char *why);
-/* Interfaces of the container have changed: GP_NET's text. */
-void life_net(struct life *l, const char *json);
-
 enum life_state life_state(const struct life *l);
 /* Once the loop has stopped: 0 with the wait status, or the error. */
 int life_result(const struct life *l, int *ret_status, struct err *e);

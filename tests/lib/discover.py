@@ -16,6 +16,7 @@ class Case:
         self.group, self.name, self.fn, self.args, self.program = group, name, fn, args, program
         self.timeout = getattr(fn, "timeout", None)
         self.bailey_only = getattr(fn, "bailey_only", None)
+        self.namespaces_only = getattr(fn, "namespaces_only", None)
 
 
 def unit(build):

@@ -27,6 +27,14 @@ def bailey_only(why):
     return mark
 
 
+def namespaces_only(why):
+    """Not at isolation level vm, where it means nothing or is refused."""
+    def mark(fn):
+        fn.namespaces_only = why
+        return fn
+    return mark
+
+
 def timeout(seconds):
     def mark(fn):
         fn.timeout = seconds
