@@ -2,6 +2,7 @@
  * config.json. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -154,6 +155,39 @@ static int make_dir(int dirfd, const char *name, int *ret, struct err *e)
 	return *ret < 0 ? err_errno(e, errno, "open %s", name) : 0;
 }
 
+/* overlayfs does not look for the mark of an opaque directory on a layer's root. */
+static int hides_what_is_below(const struct store *s, const char *path, bool *ret, struct err *e)
+{
+	const char *mark = s->userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque";
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	char value;
+
+	if (fd < 0)
+		return err_errno(e, errno, "open %s", path);
+	*ret = fgetxattr(fd, mark, &value, 1) == 1 && value == 'y';
+	return 0;
+}
+
+/* From the top to the first layer that hides the others. */
+static int choose_lowers(
+    const struct store *s, const struct image *im, struct bundle_info *b, struct err *e)
+{
+	struct image_overlay *o = &b->overlay;
+	bool hidden = false;
+	int r = 0;
+
+	o->lowers.v = arena_calloc(b->arena, im->n_layers + 1, sizeof(char *));
+	o->lowers.n = 0;
+	for (size_t i = im->n_layers; i-- > 0 && r == 0 && !hidden;) {
+		char *path = arena_printf(b->arena, "%s/layers/%s/diff", s->path,
+		    store_file_name(b->arena, im->layers[i].chain_id));
+
+		o->lowers.v[o->lowers.n++] = path;
+		r = hides_what_is_below(s, path, &hidden, e);
+	}
+	return r;
+}
+
 int bundle_overlay_dirs(
     struct store *s, const struct image *im, int dirfd, struct bundle_info *b, struct err *e)
 {
@@ -170,12 +204,7 @@ int bundle_overlay_dirs(
 	o->userxattr = s->userxattr;
 	o->upper = arena_printf(b->arena, "%s/upper", b->path);
 	o->work = arena_printf(b->arena, "%s/work", b->path);
-	o->lowers.n = im->n_layers;
-	o->lowers.v = arena_calloc(b->arena, im->n_layers + 1, sizeof(char *));
-	for (size_t i = 0; i < im->n_layers; i++)
-		o->lowers.v[im->n_layers - 1 - i] = arena_printf(b->arena, "%s/layers/%s/diff",
-		    s->path, store_file_name(b->arena, im->layers[i].chain_id));
-	return 0;
+	return choose_lowers(s, im, b, e);
 }
 
 /* ---- config.json ---- */

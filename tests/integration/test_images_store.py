@@ -246,6 +246,19 @@ def test_whiteouts_in_an_overlay(t):
 
 
 @bailey_only("images")
+def test_layer_that_hides_all_below(t):
+    lay = Layout(os.path.join(t.tmp, "l"))
+    lay.image([make_tar([entry("below", "x")]), rootfs_tar(t),
+               make_tar([entry("n", "y"), entry(".wh..wh..opq", "")]), rootfs_tar(t)],
+              {"Cmd": ["/bin/sh", "-c", "ls / | grep -x -e below -e n"]})
+    s = Store(t)
+    t.eq(must(s.run(lay.source)).out, "n\n")
+    b = os.path.join(t.tmp, "b")
+    must(s("bundle", "--flat", lay.source, b))
+    t.eq(must(t.runtime("run", "-b", b, f"{t.mark}-flat")).out, "n\n")
+
+
+@bailey_only("images")
 def test_root_directory_attributes(t):
     lay = Layout(os.path.join(t.tmp, "l"))
     lay.image([rootfs_tar(t), make_tar([entry("./", mode=0o750, gid=7)]),

@@ -19,7 +19,7 @@ TEST(test_parse)
 
 	CHECK_INT(digest_parse(EMPTY_256, &d, &e), 0);
 	CHECK_STR(d.text, EMPTY_256);
-	CHECK_STR(digest_hex(&d), EMPTY_256 + 7);
+	CHECK_STR(digest_hex(&d), &EMPTY_256[7]);
 	CHECK_INT(d.alg, DIGEST_SHA256);
 	CHECK_INT(digest_parse(ABC_512, &d2, &e), 0);
 	CHECK_INT(d2.alg, DIGEST_SHA512);
@@ -32,7 +32,7 @@ TEST(test_refused)
 {
 	static const char *const bad[] = { "", "sha256", "sha256:", ":", "sha256:abc",
 		"sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
-		EMPTY_256 "0", EMPTY_256 "/", EMPTY_256 ":", " " EMPTY_256,
+		(EMPTY_256 "0"), (EMPTY_256 "/"), (EMPTY_256 ":"), (" " EMPTY_256),
 		"sha256:../../../../../../../../../../../../../../../../../etc/passwd-----",
 		"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85/",
 		"sha512:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",

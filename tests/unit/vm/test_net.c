@@ -268,7 +268,7 @@ TEST(holds_back)
 static void merge(uint64_t features)
 {
 	begin(MRG | features);
-	uint32_t len, total = 0;
+	uint32_t len = 0, total = 0;
 	uint8_t got[70000];
 	offer(0x300000, 70000);
 	kick_rx();
