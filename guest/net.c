@@ -139,7 +139,11 @@ static int rename_links(int fd, const struct net_config *c, const struct links *
 			if (streq(name_of(all, i->index), i->name))
 				continue;
 			snprintf(temporary, sizeof(temporary), "rename%d", i->index);
-			r = set_link(fd, i->index, false, final ? i->name : temporary, 0, NULL);
+			/* Before Linux 6.2 only what is down already takes another name. */
+			r = final ? 0 : set_link(fd, i->index, false, NULL, 0, NULL);
+			if (r == 0)
+				r = set_link(
+				    fd, i->index, false, final ? i->name : temporary, 0, NULL);
 			if (r < 0)
 				return err_errno(e, -r, "network: rename \"%s\" to \"%s\"",
 				    name_of(all, i->index), i->name);

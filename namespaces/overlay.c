@@ -1,7 +1,7 @@
 /*
  * overlayfs as a root filesystem: layers of an image below, one directory to write to.
  *
- * Since Linux 6.5 each layer is an option of its own, "lowerdir+". Before, all of them are one
+ * Since Linux 6.7 each layer is an option of its own, "lowerdir+". Before, all of them are one
  * string of at most 255 bytes: the layers are then opened and named by their descriptors' numbers,
  * relative to /proc/self/fd, which makes room for some sixty.
  */
@@ -77,7 +77,7 @@ static int set_lowers_by_number(int fsfd, const struct overlay *o, struct lowers
 	}
 	if (b.len > FSCONFIG_STRING_MAX)
 		return err_set(e, E2BIG,
-		    "overlay of %zu layers: more than a kernel before Linux 6.5 takes (a flat "
+		    "overlay of %zu layers: more than a kernel before Linux 6.7 takes (a flat "
 		    "bundle has no such limit)",
 		    n);
 	return set_string(fsfd, "lowerdir", b.s, e);
@@ -130,6 +130,15 @@ static int configure_in_proc(int fsfd, const struct overlay *o, bool old, struct
 	return r;
 }
 
+/* An overlayfs of before Linux 6.5 collects whatever options it is given, and refuses them as one
+ * at the end: "lowerdir+" does not tell then. */
+static bool takes_any_option(void)
+{
+	_cleanup_close_ int fsfd = sys_fsopen("overlay", FSOPEN_CLOEXEC);
+
+	return fsfd >= 0 && sys_fsconfig(fsfd, FSCONFIG_SET_FLAG, "no-such-option", NULL, 0) == 0;
+}
+
 int overlay_open_as(const struct overlay *o, bool old, struct err *e)
 {
 	_cleanup_close_ int fsfd = sys_fsopen("overlay", FSOPEN_CLOEXEC);
@@ -143,7 +152,7 @@ int overlay_open_as(const struct overlay *o, bool old, struct err *e)
 		return fail(-EBADF, "fsopen", e);
 	r = set_string(fsfd, "source", "bailey-image", e);
 	if (r == 0)
-		r = configure_in_proc(fsfd, o, old, e);
+		r = configure_in_proc(fsfd, o, old || takes_any_option(), e);
 	if (r < 0)
 		return r;
 	fd = sys_fsmount(fsfd, FSMOUNT_CLOEXEC, 0);

@@ -1,4 +1,4 @@
-/* Private to namespaces/ and its tests: overlayfs as kernels before Linux 6.5 take it. */
+/* Private to namespaces/ and its tests: overlayfs as kernels before Linux 6.7 take it. */
 #pragma once
 #include "namespaces/namespaces.h"
 

@@ -1,4 +1,4 @@
-/* overlayfs as a root, the way of today's kernels and that of those before Linux 6.5. */
+/* overlayfs as a root, the way of today's kernels and that of those before Linux 6.7. */
 #include "tests/unit/namespaces/sandbox.h"
 
 #include "base/str.h"
@@ -94,7 +94,7 @@ static void errors_body(int rootfd)
 	name[sizeof(name) - 1] = '\0';
 	o.lowers = longer;
 	CHECK_INT(overlay_open_as(&o, false, &e), -ENAMETOOLONG);
-	CHECK_HAS(e.msg, "shorter path");
+	CHECK(strstr(e.msg, "shorter path") || strstr(e.msg, "open layer")); /* old kernels */
 	for (size_t i = 0; i + 1 < sizeof(many) / sizeof(*many); i++)
 		many[i] = "/";
 	many[199] = NULL;
