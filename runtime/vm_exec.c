@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "process/handshake.h"
+#include "runtime/exec.h"
 #include "runtime/vm_level.h"
 #include "vm/jail.h"
 #include "vm/pump.h"

@@ -12,12 +12,13 @@
  */
 #pragma once
 #include "runtime/container.h"
-#include "runtime/exec.h"
 #include "runtime/isolation.h"
 #include "runtime/lifecycle.h"
 #include "vm/channel.h"
 #include "vm/kernels.h"
 #include "vm/vm.h"
+
+struct exec_opts;
 
 #define VM_CONTROL "vm.sock" /* in the state directory */
 

@@ -352,6 +352,13 @@ int clients_new(
 	return 0;
 }
 
+int clients_add(struct clients *t, int sock, struct err *e)
+{
+	struct client *c;
+
+	return client_new(t, sock, on_client, &c, e);
+}
+
 int clients_add_pump(struct clients *t, int sock, struct err *e)
 {
 	struct client *c;

@@ -28,7 +28,9 @@ int clients_new(
     struct loop *l, struct channel *c, int listening, struct clients **ret, struct err *e);
 void clients_free(struct clients *t); /* closes all connections; accepts NULL */
 
-/* The pump's connection, for process 0; owned from here on, made non-blocking. */
+/* A connection as if it had been accepted; owned from here on. */
+int clients_add(struct clients *t, int sock, struct err *e);
+/* The pump's connection, for process 0; the same. */
 int clients_add_pump(struct clients *t, int sock, struct err *e);
 
 /* What the channel's event callback gets, but LOG. *ret_exit: the wait status of process 0, if it

@@ -1,5 +1,6 @@
 """The runner: a process per test, a few at a time, a time limit for each, one line per result."""
 import argparse
+import copy
 import fcntl
 import json
 import os
@@ -83,6 +84,11 @@ def _child(case, settings, tmp, out):
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.umask(0o022)
+    if case.isolation:
+        settings = copy.copy(settings)
+        settings.isolation = case.isolation
+    if settings.isolation == "vm":
+        os.environ["BAILEY_CONFIG"] = settings.vm_config
     if case.program:
         os.mkdir(tmp)
         os.chdir(HERE)
@@ -226,8 +232,11 @@ def _run_all(queue, running, settings, report):
             if case.bailey_only and not settings.is_bailey:
                 report.add(Outcome(case.name, "skip", f"bailey only: {case.bailey_only}"))
                 continue
-            if case.namespaces_only and settings.isolation == "vm":
+            if case.namespaces_only and (case.isolation or settings.isolation) == "vm":
                 report.add(Outcome(case.name, "skip", f"namespaces only: {case.namespaces_only}"))
+                continue
+            if case.needs_kvm and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+                report.add(Outcome(case.name, "skip", "no /dev/kvm"))
                 continue
             number += 1
             job = Job(case, settings, number)
@@ -254,7 +263,8 @@ def _arguments():
     p.add_argument("--runtime", default=os.environ.get("RUNTIME"),
                    help="the runtime under test (default: BUILD/bailey); also a peer")
     p.add_argument("--isolation", choices=("namespace", "vm"), default="namespace",
-                   help="the level that containers get (default: namespace); vm needs /dev/kvm")
+                   help="the level that containers get (default: namespace); vm needs /dev/kvm; the "
+                   "group vm has a selection of the integration tests at that level")
     p.add_argument("--fast", action="store_true", help="without the engines")
     p.add_argument("--filter", action="append", default=[], metavar="REGEX",
                    help="only tests whose name matches one of these")
@@ -293,20 +303,18 @@ def _find_runtime(a):
     a.is_bailey = a.version.startswith("bailey")
 
 
-def _choose_isolation(a):
-    """By bailey's configuration file, so that the tests call it as they always do. What the caller
-    has in his own (a kernel, say) stays."""
-    if a.isolation != "vm":
-        return
+def _configuration(a):
+    """bailey's configuration file for tests at level vm, so that they call it as they always do.
+    What the caller has in his own (a kernel, say) stays."""
     own, settings = os.environ.get("BAILEY_CONFIG"), {}
     if own:
         with open(own, encoding="utf-8") as f:
             settings = json.load(f)
     settings["isolation"] = "vm"
-    path = os.path.join(a.tmp, "bailey.json")
-    with open(path, "w", encoding="utf-8") as f:
+    a.vm_config = os.path.join(a.tmp, "vm.json")
+    with open(a.vm_config, "w", encoding="utf-8") as f:
         json.dump(settings, f)
-    os.environ["BAILEY_CONFIG"] = path
+    os.chmod(a.vm_config, 0o644)
 
 
 def main():
@@ -322,7 +330,7 @@ def main():
     cases = [c for c in cases if not a.filter or any(re.search(f, c.name) for f in a.filter)]
     a.tmp = tempfile.mkdtemp(prefix="bailey-", dir=os.environ.get("TMPDIR", "/tmp"))
     os.chmod(a.tmp, 0o755)
-    _choose_isolation(a)
+    _configuration(a)
     cgroups = [d for d in OWN_CGROUPS if not os.path.isdir(d)]
     os.makedirs(OWN_CGROUPS[0], exist_ok=True)
     print(f"# {a.version}: {a.runtime}; {len(cases)} tests, {a.jobs} at a time")

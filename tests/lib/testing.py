@@ -63,6 +63,16 @@ class Test:
         self._cleanup = []
         self._users = 0
 
+    @property
+    def in_machine(self):
+        """At isolation level vm?"""
+        return self.settings.isolation == "vm"
+
+    def few(self, values):
+        """All of them, or where each costs the boot of a machine the first, middle and last."""
+        values = list(values)
+        return [values[0], values[len(values) // 2], values[-1]] if self.in_machine else values
+
     # ---- making ----
     def bundle(self):
         return Bundle(os.path.join(self.tmp, f"bundle{len(self.containers)}"), self.probe_path)
