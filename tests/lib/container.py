@@ -42,6 +42,8 @@ class Runtime:
             kw.setdefault("extra_groups", [])
         if self.environ is not None:
             kw.setdefault("env", self.environ)
+        if "env" in kw and "BAILEY_CONFIG" in os.environ:  # the level under test
+            kw["env"] = {"BAILEY_CONFIG": os.environ["BAILEY_CONFIG"], **kw["env"]}
         return kw
 
     def spawn(self, *args, **kw):

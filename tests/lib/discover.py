@@ -2,10 +2,13 @@
 import glob
 import importlib.util
 import os
+import re
 import sys
 
+from .levels import SELECTED
+
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PYTHON_GROUPS = ("host", "integration", "attacks", "engines")
+PYTHON_GROUPS = ("host", "integration", "attacks", "vm", "engines")
 GROUPS = ("unit",) + PYTHON_GROUPS
 
 
@@ -17,6 +20,8 @@ class Case:
         self.timeout = getattr(fn, "timeout", None)
         self.bailey_only = getattr(fn, "bailey_only", None)
         self.namespaces_only = getattr(fn, "namespaces_only", None)
+        self.isolation = None  # the runner's choice
+        self.needs_kvm = False
 
 
 def unit(build):
@@ -53,8 +58,26 @@ def python(group):
     return found
 
 
+def _machines():
+    """tests/vm, and what levels.py chooses of the integration tests, at isolation level vm."""
+    found = python("vm")
+    for c in found:
+        c.isolation = "namespace"  # they say themselves what is a machine
+        c.needs_kvm = not getattr(c.fn, "without_kvm", False)
+    integration = python("integration")
+    for pattern in SELECTED:
+        chosen = [c for c in integration if re.fullmatch(pattern, c.name.partition("/")[2])]
+        if not chosen:
+            raise SystemExit(f"tests/lib/levels.py: no integration test is called {pattern}")
+        for c in chosen:
+            c.group, c.name, c.isolation, c.needs_kvm = "vm", f"vm:{c.name}", "vm", True
+        found += chosen
+        integration = [c for c in integration if c not in chosen]
+    return found
+
+
 def all_tests(build, groups):
     found = []
     for g in groups:
-        found += unit(build) if g == "unit" else python(g)
+        found += unit(build) if g == "unit" else _machines() if g == "vm" else python(g)
     return found

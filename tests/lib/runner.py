@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 
-from . import clock, discover, host, kernel, leaks, reaper, testing
+from . import clock, discover, host, kernel, leaks, reaper, testing, vm
 
 HERE = os.path.dirname(discover.TESTS)
 # Directories that tests and podman make on the way to their own; removed if they were not there.
@@ -223,7 +223,7 @@ def _next(queue, running):
 
 
 def _run_all(queue, running, settings, report):
-    number = 0
+    number, no_kvm = 0, vm.missing()
     while queue or running:
         while queue and len(running) < settings.jobs:
             case = _next(queue, running)
@@ -235,8 +235,8 @@ def _run_all(queue, running, settings, report):
             if case.namespaces_only and (case.isolation or settings.isolation) == "vm":
                 report.add(Outcome(case.name, "skip", f"namespaces only: {case.namespaces_only}"))
                 continue
-            if case.needs_kvm and not os.access("/dev/kvm", os.R_OK | os.W_OK):
-                report.add(Outcome(case.name, "skip", "no /dev/kvm"))
+            if case.needs_kvm and no_kvm:
+                report.add(Outcome(case.name, "skip", no_kvm))
                 continue
             number += 1
             job = Job(case, settings, number)
