@@ -447,31 +447,10 @@ int life_new(const struct life_config *c, struct life **ret, struct err *e)
 	l->channel = channel_new(&h);
 	if ((r = clients_new(c->loop, l->channel, c->vm->control, &l->clients, e)) < 0 ||
 	    (r = watch_signals(l, e)) < 0 || (r = watch_time(l, e)) < 0 ||
-	    (r = start_pump(l, e)) < 0) {
-		life_free(l);
+	    (r = start_pump(l, e)) < 0)
 		return r;
-	}
 	*ret = l;
 	return 0;
-}
-
-void life_free(struct life *l)
-{
-	if (!l)
-		return;
-	stop_waiting(l);
-	if (l->signals >= 0)
-		loop_remove(l->c.loop, l->signals);
-	if (l->timer >= 0)
-		loop_remove(l->c.loop, l->timer);
-	if (l->c.vm->net_changes >= 0)
-		loop_remove(l->c.loop, l->c.vm->net_changes);
-	free(l->net.buf);
-	closep(&l->signals);
-	closep(&l->timer);
-	clients_free(l->clients);
-	channel_free(l->channel);
-	free(l);
 }
 
 enum life_state life_state(const struct life *l)

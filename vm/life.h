@@ -36,9 +36,9 @@ struct life_config {
 	/* First on each of the pump's threads. */
 	int (*prepare)(void *arg, struct err *e);
 };
-/* Makes the streams' threads; the loop is not yet running. */
+/* Makes the streams' threads; the loop is not yet running. It lives as long as the process: so do
+ * they. */
 int life_new(const struct life_config *c, struct life **ret, struct err *e);
-void life_free(struct life *l); /* accepts NULL */
 
 /* What happens, on the loop's thread. */
 void life_agent(struct life *l, const uint8_t *buf, size_t n); /* bytes of the agent */
