@@ -38,6 +38,7 @@ struct container {
 	uint64_t vm_usable; /* with vm: bytes of the machine for the container, */
 	uint64_t vm_extra;  /* … and what the host's memory limit is above the container's */
 	bool owns_bundle;   /* made for it alone, in the store of images */
+	bool network;	    /* made by bailey (run --network): see net_undo() */
 	bool ready;	    /* set-up finished (create returned): not "creating" any more */
 	struct spec_map annotations;
 	int pidfd;		 /* of a verified living init, else -EBADF */

@@ -1,5 +1,5 @@
 /*
- * The end of a container: its processes, its cgroup, its hooks, its memory.
+ * The end of a container: its processes, its cgroup, its hooks, its network, its memory.
  *
  * The same steps undo a create that failed, end a container for `delete`, and find what a runtime
  * left that was killed: they go by state.json and the kernel's facts alone.
@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "netsetup/network.h"
 #include "process/hooks.h"
 #include "runtime/image_work.h"
 #include "runtime/lifecycle.h"
@@ -69,6 +70,8 @@ int container_destroy(struct container *c, struct err *e)
 	if (r < 0)
 		return r;
 	stop_hooks(c);
+	if (c->network && (r = net_undo(c->dir, c->dirfd, e)) < 0)
+		return r;
 	if (c->owns_bundle && c->bundle && (r = image_bundle_remove(c->bundle, e)) < 0)
 		return r;
 	return container_forget(c, e);

@@ -19,7 +19,7 @@ struct image_opts {
 	{ "env", 'e', OPT_STRV, offsetof(T, F.env), "NAME[=VALUE]", "environment variable of the image's process (repeatable); NAME alone takes the image's away", 0, 0 }, \
 	{ "cwd", 0, OPT_STR, offsetof(T, F.cwd), "DIR", "working directory of the image's process", 0, 0 }, \
 	{ "entrypoint", 0, OPT_STRV, offsetof(T, F.entrypoint), "ARG", "instead of the image's entrypoint and command, an argument each time", 0, 0 }, \
-	{ "hostname", 0, OPT_STR, offsetof(T, F.hostname), "NAME", "host name of the image's container", 0, 0 }
+	{ "hostname", 0, OPT_STR, offsetof(T, F.hostname), "NAME", "host name of the image's container, or of one with --network", 0, 0 }
 /* clang-format on */
 
 static inline struct image_run image_run_of(

@@ -12,6 +12,7 @@
 #include "runtime/container.h"
 #include "spec/spec.h"
 
+struct net_request;
 struct vm_parts;
 
 /* Options that create and run share. */
@@ -32,6 +33,8 @@ struct create_opts {
 	bool start; /* at once, without start.sock */
 	/* run --image: the root, and the bundle that it lies in goes with the container */
 	const struct overlay *overlay;
+	/* run --network: instead of what config.json says; completed by container_create() */
+	struct net_request *net;
 };
 
 /* Makes the container and leaves its init waiting for start, or with o->start does what
@@ -43,8 +46,8 @@ int container_create(const struct globals *g, const char *id, const struct creat
 /* created -> running; runs the poststart hooks, whose failure ends the container. */
 int container_start(struct container *c, struct err *e);
 /* Kills what is left, removes the cgroup, runs poststop hooks (which can fail with a warning only),
- * removes the bundle that was made for it alone (run --image), and forgets the container. Needs
- * OPEN_EXCLUSIVE. */
+ * takes the network of run --network back, removes the bundle that was made for it alone (run
+ * --image), and forgets the container. Needs OPEN_EXCLUSIVE. */
 int container_destroy(struct container *c, struct err *e);
 
 /* What init gets from the parent, by inheritance. */

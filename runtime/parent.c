@@ -22,12 +22,14 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "netsetup/netsetup.h"
+#include "netsetup/network.h"
 #include "process/handshake.h"
 #include "process/hooks.h"
 #include "process/spawn.h"
 #include "runtime/foreground.h"
 #include "runtime/lifecycle.h"
 #include "runtime/procstat.h"
+#include "runtime/run_network.h"
 #include "runtime/vm_level.h"
 #include "security/security.h"
 
@@ -35,6 +37,8 @@
 struct creation {
 	const struct globals *g;
 	const struct create_opts *o;
+	const char *id;
+	struct net_plan net; /* with o->net */
 	struct spec *spec;
 	struct container *c;
 	struct ns_set ns;
@@ -119,10 +123,19 @@ static int choose_isolation(struct creation *k, struct err *e)
 	return 0;
 }
 
+static int use_network(struct creation *k, struct err *e)
+{
+	_cleanup_free_ char *dir = path_join(k->g->root, k->id);
+
+	return network_spec(k->o->net, k->id, dir, &k->spec, e);
+}
+
 static int load_and_check(struct creation *k, bool foreground, struct err *e)
 {
 	int r = spec_load(k->o->bundle ? k->o->bundle : ".", k->o->config, &k->spec, e);
 
+	if (r == 0 && k->o->net)
+		r = use_network(k, e);
 	if (r < 0)
 		return r;
 	if (!k->spec->has_process)
@@ -169,6 +182,7 @@ static int describe_container(struct creation *k, struct err *e)
 	c->vm_usable = k->vm.usable;
 	c->vm_extra = k->vm.extra;
 	c->owns_bundle = k->o->overlay != NULL;
+	c->network = k->o->net != NULL;
 	c->annotations.n = k->spec->annotations.n;
 	c->annotations.v = arena_calloc(c->arena, c->annotations.n, sizeof(struct spec_kv));
 	for (size_t i = 0; i < c->annotations.n; i++)
@@ -250,7 +264,7 @@ static int open_for_child(struct creation *k, struct err *e)
 		k->sources_open = true;
 	}
 	k->prepares = k->spec->process.oom_score_adj.set || k->spec->net_devices.n ||
-		      makes_userns(k->spec) || k->c->systemd_user;
+		      makes_userns(k->spec) || k->c->systemd_user || k->o->net;
 	k->raises = k->sources_open && spec_has_userns(k->spec) && k->isolation != ISOLATION_VM;
 	k->pauses =
 	    k->raises || k->spec->hooks[HOOK_PRESTART].n || k->spec->hooks[HOOK_CREATE_RUNTIME].n;
@@ -336,19 +350,22 @@ static int record_init(struct creation *k, struct err *e)
 	return container_save(k->c, e);
 }
 
-static int move_net_devices(struct creation *k, struct err *e)
+/* What init, which waits, needs done from outside in its network namespace. */
+static int set_up_network(struct creation *k, struct err *e)
 {
 	_cleanup_close_ int netns = -EBADF;
 	char path[48];
+	int r;
 
-	if (k->spec->net_devices.n == 0)
+	if (k->spec->net_devices.n == 0 && !k->o->net)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", k->pid);
 	netns = k->ns.fds[NS_NET] >= 0 ? fcntl(k->ns.fds[NS_NET], F_DUPFD_CLOEXEC, 0)
 				       : open(path, O_RDONLY | O_CLOEXEC);
 	if (netns < 0)
 		return err_errno(e, errno, "open %s", path);
-	return net_move_devices(k->spec, netns, e);
+	r = net_move_devices(k->spec, netns, e);
+	return r < 0 || !k->o->net ? r : net_attach(&k->net, netns, k->pid, e);
 }
 
 /* ---- the conversation ---- */
@@ -391,7 +408,7 @@ static int prepare_init(struct creation *k, struct err *e)
 	if (r == 0 && makes_userns(s))
 		r = userns_write_maps(k->pid, &s->uid_mappings, &s->gid_mappings, e);
 	if (r == 0)
-		r = move_net_devices(k, e);
+		r = set_up_network(k, e);
 	return r < 0 ? r : hs_send(k->sock, HS_GO, -EBADF, e);
 }
 
@@ -447,6 +464,7 @@ static int create_steps(struct creation *k, int *ret_master, struct err *e)
 	int r;
 
 	if ((r = describe_container(k, e)) < 0 ||
+	    (k->o->net && (r = net_plan(k->o->net, k->c->dir, k->c->dirfd, &k->net, e)) < 0) ||
 	    (r = container_make_cgroup(k->g, k->c, k->spec, &k->limits, &k->cg, &k->holder, e)) <
 		0 ||
 	    (r = open_for_child(k, e)) < 0 || (r = make_init(k, e)) < 0 ||
@@ -481,6 +499,7 @@ int container_create(const struct globals *g, const char *id, const struct creat
 
 	k.g = g;
 	k.o = o;
+	k.id = id;
 	for (size_t i = 0; i < NS_TYPES; i++)
 		k.ns.fds[i] = -EBADF;
 	if ((r = spec_check_id(id, e)) < 0 || (r = load_and_check(&k, ret_master != NULL, e)) < 0 ||

@@ -32,6 +32,7 @@ static const struct field {
 	{ "vm", F_BOOL, offsetof(struct container, vm), false },
 	{ "vmUsable", F_UINT, offsetof(struct container, vm_usable), false },
 	{ "vmExtra", F_UINT, offsetof(struct container, vm_extra), false },
+	{ "network", F_BOOL, offsetof(struct container, network), false },
 	{ "ready", F_BOOL, offsetof(struct container, ready), false },
 };
 

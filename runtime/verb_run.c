@@ -10,12 +10,14 @@
 #include "runtime/foreground.h"
 #include "runtime/image_opts.h"
 #include "runtime/lifecycle.h"
+#include "runtime/run_network.h"
 #include "runtime/verbs.h"
 
 struct run_opts {
 	struct create_opts create; /* first: create_check() takes it */
 	const char *source;
 	struct image_opts image;
+	struct network_opts network;
 };
 
 static const struct opt opts[] = {
@@ -25,6 +27,7 @@ static const struct opt opts[] = {
 	    0, 0 },
 	{ "image", 0, OPT_STR, offsetof(struct run_opts, source), "SOURCE",
 	    "an image instead of a bundle; what follows is for images alone", 0, 0 },
+	NETWORK_OPTS(struct run_opts, network),
 	IMAGE_OPTS(struct run_opts, image),
 	{ 0 },
 };
@@ -154,13 +157,22 @@ static int run_image(
 
 static int run(const struct globals *g, void *opts_, int argc, char **argv, struct err *e)
 {
+	_cleanup_free_ struct net_port *ports = NULL;
 	struct run_opts *o = opts_;
+	struct net_request net = { 0 };
+	bool wanted;
+	int r;
 
 	if (!o->source && argc > 1)
 		return err_set(e, EINVAL,
 		    "\"bailey run\" requires exactly 1 argument, %d given: a COMMAND goes with "
 		    "--image",
 		    argc);
+	r = network_request(&o->network, o->image.hostname, g->is_rootless, &net, &wanted, e);
+	if (r < 0)
+		return r;
+	ports = net.ports;
+	o->create.net = wanted ? &net : NULL;
 	if (!o->source)
 		return run_container(g, argv[0], &o->create, e);
 	if (o->create.bundle || o->create.config)
@@ -177,9 +189,12 @@ const struct verb verb_run = {
 	    "when signal N ended it. Signals sent to bailey go to the process. With --detach, "
 	    "returns at once and leaves the container for delete.\n"
 	    "With --image the bundle is made of an image, in the store, and removed with the "
-	    "container; COMMAND takes the place of the image's own. " SOURCE_DETAIL,
+	    "container; COMMAND takes the place of the image's own. " SOURCE_DETAIL
+	    "\nWith --network the container gets a network of bailey's making, and resolv.conf, "
+	    "hosts and hostname with it.",
 	.examples = "bailey run --bundle bundle web\n"
-		    "bailey run --image oci:layout:latest -t shell sh",
+		    "bailey run --image oci:layout:latest -t shell sh\n"
+		    "bailey run --bundle bundle --network bridge -p 8080:80 web",
 	.opts = opts,
 	.opts_size = sizeof(struct run_opts),
 	.min_args = 1,

@@ -22,6 +22,7 @@ const struct verb *const verbs[] = {
 	&verb_bundle,
 	&verb_rmi,
 	&verb_prune,
+	&verb_network,
 	&verb_features,
 	&verb_help,
 	NULL,

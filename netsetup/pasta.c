@@ -1,0 +1,161 @@
+#include "netsetup/pasta.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "netsetup/links.h"
+
+#define PID_FILE       "pasta.pid"
+#define END_TIMEOUT_MS 5000
+
+static char *port_option(const struct net_port *p)
+{
+	char text[IP_TEXT];
+
+	return p->addr.family
+		   ? xasprintf("%s/%u:%u", ip_text(&p->addr, false, text), p->host, p->inner)
+		   : xasprintf("%u:%u", p->host, p->inner);
+}
+
+static char **arguments(const struct net_request *q, const char *dir, pid_t pid)
+{
+	char **v = NULL;
+	bool tcp = false, udp = false;
+
+	strv_push(&v, xstrdup("pasta"));
+	strv_push(&v, xstrdup("--config-net"));
+	strv_push(&v, xstrdup("--quiet"));
+	strv_push(&v, xstrdup("--pid"));
+	strv_push(&v, xasprintf("%s/" PID_FILE, dir));
+	strv_push(&v, xstrdup("--ns-ifname"));
+	strv_push(&v, xstrdup(NET_INNER));
+	for (size_t i = 0; i < q->n_ports; i++) {
+		bool is_udp = q->ports[i].proto == IPPROTO_UDP;
+
+		*(is_udp ? &udp : &tcp) = true;
+		strv_push(&v, xstrdup(is_udp ? "-u" : "-t"));
+		strv_push(&v, port_option(&q->ports[i]));
+	}
+	/* Its default is what listens inside, whatever that be: only what was asked for is
+	 * published, and nothing of the host's loopback reaches the container. */
+	for (const char *const *o =
+		 (const char *const[]){ tcp ? "" : "-t", udp ? "" : "-u", "-T", "-U", NULL };
+	     *o; o++) {
+		if (!**o)
+			continue;
+		strv_push(&v, xstrdup(*o));
+		strv_push(&v, xstrdup("none"));
+	}
+	strv_push(&v, xasprintf("%d", (int)pid));
+	return v;
+}
+
+static int start(char *const *argv, int output, pid_t *ret)
+{
+	posix_spawn_file_actions_t a;
+	posix_spawnattr_t attr;
+	sigset_t none, all;
+	int r;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawn_file_actions_init(&a);
+	posix_spawn_file_actions_addopen(&a, 0, "/dev/null", O_RDWR, 0);
+	posix_spawn_file_actions_adddup2(&a, output, 1);
+	posix_spawn_file_actions_adddup2(&a, output, 2);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	r = posix_spawnp(ret, argv[0], &a, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&a);
+	return -r;
+}
+
+/* What it said, on one line. */
+static void read_output(int fd, char *text, size_t size)
+{
+	ssize_t n = pread(fd, text, size - 1, 0);
+
+	text[n > 0 ? n : 0] = '\0';
+	while (n > 0 && text[n - 1] == '\n')
+		text[--n] = '\0';
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = ' ';
+}
+
+int pasta_start(const struct net_request *q, const char *dir, pid_t pid, struct err *e)
+{
+	_cleanup_close_ int output = memfd_create("pasta", MFD_CLOEXEC);
+	_cleanup_strv_ char **argv = arguments(q, dir, pid);
+	char text[512];
+	pid_t child;
+	int status, r;
+
+	if (output < 0)
+		return err_errno(e, errno, "memfd_create");
+	r = start(argv, output, &child);
+	if (r == -ENOENT)
+		return err_set(
+		    e, ENOENT, "--network pasta: no program \"pasta\" (Debian: passt) in PATH");
+	if (r < 0)
+		return err_errno(e, -r, "--network pasta: start pasta");
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return err_errno(e, errno, "wait for pasta");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	read_output(output, text, sizeof(text));
+	return err_set(
+	    e, EIO, "--network pasta: pasta failed: %s", *text ? text : "without a word");
+}
+
+/* Is it pasta still? Its program is called pasta or pasta.avx2, and so is the process. */
+static bool is_pasta(pid_t pid)
+{
+	_cleanup_free_ char *name = NULL;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	return kfile_read(AT_FDCWD, path, &name) == 0 &&
+	       (startswith(name, "pasta") || startswith(name, "passt"));
+}
+
+int pasta_stop(int dirfd, struct err *e)
+{
+	_cleanup_close_ int pidfd = -EBADF;
+	_cleanup_free_ char *text = NULL;
+	struct pollfd p;
+	int64_t pid;
+	int r = kfile_read(dirfd, PID_FILE, &text);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return err_errno(e, -r, "read " PID_FILE);
+	if (parse_int_range(text, 2, INT32_MAX, &pid) < 0) /* killed while it wrote */
+		return 0;
+	pidfd = sys_pidfd_open((pid_t)pid, 0);
+	if (pidfd < 0 || !is_pasta((pid_t)pid))
+		return 0;
+	if (sys_pidfd_send_signal(pidfd, SIGKILL) < 0 && errno != ESRCH)
+		return err_errno(e, errno, "end pasta (pid %d)", (int)pid);
+	p = (struct pollfd){ .fd = pidfd, .events = POLLIN };
+	while (poll(&p, 1, END_TIMEOUT_MS) < 0 && errno == EINTR)
+		;
+	return 0;
+}

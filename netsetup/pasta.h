@@ -1,0 +1,11 @@
+/* pasta(1), user-mode networking for who may not make interfaces on the host. */
+#pragma once
+#include <sys/types.h>
+
+#include "netsetup/network.h"
+
+/* Starts it for the process pid and waits until the namespace is configured. It goes on in the
+ * background; its number is in the state directory. */
+int pasta_start(const struct net_request *q, const char *dir, pid_t pid, struct err *e);
+/* Ends it, if it runs. */
+int pasta_stop(int dirfd, struct err *e);
