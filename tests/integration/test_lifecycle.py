@@ -8,7 +8,7 @@ import time
 
 from lib import kernel, reaper
 from lib.container import kill_pid, must, wait_for, wait_gone
-from lib.testing import bailey_only, cases
+from lib.testing import bailey_only, cases, namespaces_only
 
 
 def test_statuses(t):
@@ -50,6 +50,7 @@ def test_payload_waits_for_start(t):
     wait_for("the payload", lambda: os.path.exists(c.bundle.at("started")))
 
 
+@namespaces_only("the first process stays the monitor")
 def test_created_init_is_not_the_payload(t):
     """After create the namespaces exist; the program is still the runtime's."""
     c = t.container("/probe", "sleep")
@@ -204,6 +205,7 @@ def test_delete_force(t, how):
     t.fails(c.verb("state", c.id), "does not exist")
 
 
+@namespaces_only("shares the host's pid namespace")
 @bailey_only("runc 1.1 kills init alone")
 def test_delete_force_takes_the_whole_tree(t):
     """Also where there is no pid namespace that would do it."""
@@ -216,6 +218,7 @@ def test_delete_force_takes_the_whole_tree(t):
     t.true(not os.path.exists(cg), "cgroup is gone")
 
 
+@namespaces_only("shares the host's pid namespace")
 def test_kill_all(t):
     c = t.container()
     c.config.without_namespace("pid")

@@ -4,6 +4,10 @@ machine, often two, so it is a choice: every verb, and every area of config.json
 
 # Regular expressions, of whole names without the folder.
 SELECTED = (
+    r"test_lifecycle\.py::test_(statuses|payload_waits_for_start|run_removes|run_detach)",
+    r"test_lifecycle\.py::test_(init_reparents.*|payload_exit.*|kill_signal.*|kill_default.*)",
+    r"test_lifecycle\.py::test_(kill_created|start_twice|stopped_container_refuses)",
+    r"test_lifecycle\.py::test_(delete_running_refused|delete_force.(created|running).)",
     r"test_run\.py::test_(streams|no_descriptor_but_three|death_by_fault.*)",
     r"test_exec\.py::test_(same_confinement|seccomp_applies|env_and_cwd|user.both.)",
 )
