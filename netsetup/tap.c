@@ -47,6 +47,21 @@ static void put_no_addresses(struct nlmsghdr *h)
 	mnl.mnl_attr_nest_end(h, spec);
 }
 
+static int set_state(struct rtnl *r, uint32_t index, bool up, const char *name, uint32_t mtu)
+{
+	struct rtnl_msg m;
+	struct ifinfomsg *i = rtnl_msg_init(&m, RTM_NEWLINK, 0, sizeof(*i));
+
+	i->ifi_index = (int)index;
+	i->ifi_change = IFF_UP;
+	i->ifi_flags = up ? IFF_UP : 0;
+	if (mtu)
+		mnl.mnl_attr_put_u32(m.h, IFLA_MTU, mtu);
+	if (name)
+		mnl.mnl_attr_put_strz(m.h, IFLA_IFNAME, name);
+	return rtnl_call(r, &m, NULL, NULL);
+}
+
 int tap_set(struct rtnl *r, uint32_t index, const char *name, uint32_t mtu)
 {
 	struct rtnl_msg m;
@@ -59,17 +74,11 @@ int tap_set(struct rtnl *r, uint32_t index, const char *name, uint32_t mtu)
 	/* A kernel without IPv6, or with it switched off, makes none anyway. */
 	if (rc < 0 && rc != -EAFNOSUPPORT && rc != -EOPNOTSUPP && rc != -EINVAL)
 		return rc;
-	i = rtnl_msg_init(&m, RTM_NEWLINK, 0, sizeof(*i));
-	i->ifi_index = (int)index;
-	i->ifi_change = IFF_UP;
-	i->ifi_flags = name ? 0 : IFF_UP;
-	if (mtu)
-		mnl.mnl_attr_put_u32(m.h, IFLA_MTU, mtu);
-	if (name)
-		mnl.mnl_attr_put_strz(m.h, IFLA_IFNAME, name);
-	rc = rtnl_call(r, &m, NULL, NULL);
-	/* Not every kernel renames an interface that is up: it went down for that. */
-	return rc < 0 || !name ? rc : tap_set(r, index, NULL, 0);
+	/* Before Linux 6.2 only what is down already takes another name. */
+	if (name && ((rc = set_state(r, index, false, NULL, 0)) < 0 ||
+			(rc = set_state(r, index, false, name, 0)) < 0))
+		return rc;
+	return set_state(r, index, true, NULL, mtu);
 }
 
 /* ---- redirection ---- */
