@@ -274,7 +274,8 @@ static void docker_close(struct image_source *s)
 	arena_free(s->arena);
 }
 
-static int docker_open(const char *rest, struct image_source **ret, struct err *e)
+static int docker_open(
+    const char *rest, const struct image_remote *remote, struct image_source **ret, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct docker_archive *o = arena_alloc(a, sizeof(*o));

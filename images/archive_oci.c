@@ -74,7 +74,8 @@ static int check_version(const struct archive *ar, struct arena *a, struct err *
 			   a, arena_printf(a, "%s: oci-layout", archive_path(ar)), text, n, e);
 }
 
-static int oci_open(const char *rest, struct image_source **ret, struct err *e)
+static int oci_open(
+    const char *rest, const struct image_remote *remote, struct image_source **ret, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	_cleanup_archive_ struct archive *ar = NULL;

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "images/spool.h"
 #include "images/store.h"
 
 struct mark {
@@ -157,7 +158,8 @@ int store_sweep(struct store *s, bool unused, bool wait, struct store_swept *ret
 
 	if ((r = lock_alone(s, wait, e)) < 0 ||
 	    (r = store_each_bundle(s, mark_bundle, &m, e)) < 0 ||
-	    (r = store_each_name(s, mark_name, &m, e)) < 0 || (r = sweep(s, &m, &swept, e)) < 0)
+	    (r = store_each_name(s, mark_name, &m, e)) < 0 || (r = sweep(s, &m, &swept, e)) < 0 ||
+	    (r = spool_sweep(s->partialfd, e)) < 0)
 		return r;
 	*ret = swept;
 	return 0;

@@ -66,9 +66,21 @@ struct image_source_info {
 /* What can be read, NULL-terminated; for help texts. */
 const struct image_source_info *const *image_sources(void);
 
+/* How registries are to be met. All zero: verified, as auth.json says, 30 s, 5 retries. */
+struct image_remote {
+	const char *authfile; /* instead of the usual places */
+	const char *creds;    /* "USER:PASSWORD" instead of a file's */
+	const char *cert_dir; /* instead of certs.d/HOST */
+	bool insecure;	      /* no verification; an error but for loopback addresses */
+	unsigned timeout;     /* s: to connect, to be answered, to see a body go on; 0: 30 */
+	unsigned retries;     /* of what may go away by itself; 0: 5 */
+	bool no_retries;
+};
+
 /* Opens SOURCE, "TRANSPORT:…" as skopeo writes it. A transport that is not in the table is an error
- * that lists those that are. Free with image_source_close(). */
-int image_source_open(const char *source, struct image_source **ret, struct err *e);
+ * that lists those that are. remote: NULL as all zero. Free with image_source_close(). */
+int image_source_open(const char *source, const struct image_remote *remote,
+    struct image_source **ret, struct err *e);
 void image_source_close(struct image_source *s); /* accepts NULL */
 static inline void image_source_closep(struct image_source **s)
 {
@@ -133,6 +145,7 @@ int image_resolve(
  *   layers/ALG-HEX/diff   unpacked layers by chain ID, complete or not there
  *   locks/ALG-HEX who unpacks this chain ID
  *   names/HEX     a name and its manifest's digest
+ *   partial/ALG-HEX  what is there of a blob that a registry was sending when a pull ended
  *   bundles/ID/   the bundles of `run --image`
  *   refs/HEX      bundles elsewhere
  *   tmp/          work in progress, each with a lock of its owner's

@@ -107,7 +107,7 @@ int image_unpack_layer(struct image_source *src, const struct image *im, size_t 
 	    (r = digest_parse(l->diff_id, &diff_id, e)) < 0 ||
 	    (r = src->ops->blob(src, &d, 0, &in, e)) < 0)
 		return err_wrap(e, "%s", name);
-	return layer_unpack(
+	r = layer_unpack(
 	    &(struct unpack_layer){
 		.name = name,
 		.read = in.read,
@@ -118,6 +118,9 @@ int image_unpack_layer(struct image_source *src, const struct image *im, size_t 
 		.size = (int64_t)l->size,
 	    },
 	    rootfd, opts, &result, e);
+	if (r == -EBADMSG && in.spoil)
+		in.spoil(in.ctx);
+	return r;
 }
 
 static int unpack_one(struct pull *p, struct layer_job *j, struct err *e)

@@ -201,7 +201,8 @@ static void layout_close(struct image_source *s)
 	arena_free(s->arena);
 }
 
-static int layout_open(const char *rest, struct image_source **ret, struct err *e)
+static int layout_open(
+    const char *rest, const struct image_remote *remote, struct image_source **ret, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct layout *l = arena_alloc(a, sizeof(*l));

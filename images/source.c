@@ -14,6 +14,7 @@ static const struct image_source_ops *const transports[] = {
 	&image_source_oci,
 	&image_source_oci_archive,
 	&image_source_docker_archive,
+	&image_source_docker,
 };
 
 const struct image_source_info *const *image_sources(void)
@@ -110,8 +111,10 @@ static int no_transport(const char *source, struct err *e)
 	return err_set(e, EINVAL, "source %s: not one of the kinds %s", json_quote(a, source), b.s);
 }
 
-int image_source_open(const char *source, struct image_source **ret, struct err *e)
+int image_source_open(
+    const char *source, const struct image_remote *remote, struct image_source **ret, struct err *e)
 {
+	static const struct image_remote usual;
 	size_t n = strcspn(source, ":");
 	struct image_source *s;
 
@@ -121,10 +124,11 @@ int image_source_open(const char *source, struct image_source **ret, struct err 
 
 		if (strlen(ops->info.name) != n || strncmp(ops->info.name, source, n) != 0)
 			continue;
-		r = ops->open(source + n + 1, &s, e);
+		r = ops->open(source + n + 1, remote ? remote : &usual, &s, e);
 		if (r < 0)
 			return err_wrap(e, "%s", source);
 		s->ops = ops;
+		s->spoolfd = -EBADF;
 		if (!s->name)
 			s->name = arena_strdup(s->arena, source);
 		*ret = s;

@@ -14,6 +14,9 @@
  * block, and is called by one thread at a time, which need not be the one that opened it. */
 struct image_stream {
 	ssize_t (*read)(void *ctx, void *buf, size_t n, struct err *e);
+	/* What was read proved to be wrong: nothing of it may be kept for another time. NULL:
+	 * nothing is. */
+	void (*spoil)(void *ctx);
 	void (*close)(void *ctx); /* NULL: nothing to do */
 	void *ctx;
 };
@@ -33,8 +36,9 @@ struct image_document {
 
 struct image_source_ops {
 	struct image_source_info info;
-	/* rest: what follows "NAME:". */
-	int (*open)(const char *rest, struct image_source **ret, struct err *e);
+	/* rest: what follows "NAME:". remote is never NULL. */
+	int (*open)(const char *rest, const struct image_remote *remote, struct image_source **ret,
+	    struct err *e);
 	/* What the source's reference leads to: a manifest, or an index to choose from. */
 	int (*top)(
 	    struct image_source *s, struct arena *a, struct image_document *ret, struct err *e);
@@ -55,13 +59,15 @@ struct image_source {
 	/* The whole SOURCE, for messages and as the store's name for its image: it has to mean the
 	 * same from anywhere. open may set it; else it is what was given. */
 	const char *name;
+	/* A directory for parts of blobs (images/spool.h), borrowed; -EBADF: none. */
+	int spoolfd;
 };
 /* "PATH[:REF]" taken apart. *ret_name: with the path made absolute. */
 int image_local_source(struct arena *a, const char *transport, const char *rest,
     const char **ret_path, const char **ret_ref, const char **ret_name, struct err *e);
 
 extern const struct image_source_ops image_source_oci, image_source_oci_archive,
-    image_source_docker_archive;
+    image_source_docker_archive, image_source_docker;
 
 /* Reads a whole blob of at most IMAGE_DOCUMENT_MAX bytes and checks size and digest. what: "the
  * image's configuration". NUL-terminated, in the arena. */

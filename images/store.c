@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "images/spool.h"
 #include "images/store.h"
 
 int store_default_path(bool rootless, char **ret, struct err *e)
@@ -75,6 +76,7 @@ static int open_parts(struct store *s, struct err *e)
 		{ "bundles", &s->bundlesfd },
 		{ "refs", &s->refsfd },
 		{ "tmp", &s->tmpfd },
+		{ "partial", &s->partialfd },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
@@ -144,7 +146,7 @@ int store_open(const char *path, const struct store_opts *o, struct store **ret,
 
 	s->o = *o;
 	s->dirfd = s->lockfd = s->layersfd = s->blobsfd = s->locksfd = -EBADF;
-	s->namesfd = s->bundlesfd = s->refsfd = s->tmpfd = -EBADF;
+	s->namesfd = s->bundlesfd = s->refsfd = s->tmpfd = s->partialfd = -EBADF;
 	if (!*path)
 		return err_set(e, EINVAL, "store: the path must not be empty");
 	if (!path_is_absolute(path) && !(cwd = getcwd(NULL, 0)))
@@ -169,7 +171,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	int *fds[] = { &s->dirfd, &s->lockfd, &s->layersfd, &s->blobsfd, &s->locksfd, &s->namesfd,
-		&s->bundlesfd, &s->refsfd, &s->tmpfd };
+		&s->bundlesfd, &s->refsfd, &s->tmpfd, &s->partialfd };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		closep(fds[i]);
@@ -188,11 +190,28 @@ void unpack_opts_of(const struct store_opts *o, struct unpack_opts *ret)
 	};
 }
 
+/* The layers have their names: what came on the way is no longer needed. */
+static void drop_partial(struct store *s, const struct image *im)
+{
+	for (size_t i = 0; i < im->n_layers; i++) {
+		struct err ignored = ERR_INIT;
+		struct digest d;
+
+		if (digest_parse(im->layers[i].digest, &d, &ignored) == 0)
+			spool_drop(s->partialfd, &d);
+	}
+}
+
 int store_pull(struct store *s, struct image_source *src, const struct image *im, const char *name,
     const struct image_progress *p, struct err *e)
 {
-	int r = store_unpack_missing(s, src, im, p, e);
+	int r;
 
+	src->spoolfd = s->partialfd;
+	r = store_unpack_missing(s, src, im, p, e);
+	src->spoolfd = -EBADF;
+	if (r == 0)
+		drop_partial(s, im);
 	if (r == 0)
 		r = store_put_documents(s, im, e);
 	if (r == 0 && name)

@@ -12,7 +12,7 @@ struct store {
 	struct store_opts o;
 	bool userxattr;
 	int dirfd, lockfd;
-	int layersfd, blobsfd, locksfd, namesfd, bundlesfd, refsfd, tmpfd;
+	int layersfd, blobsfd, locksfd, namesfd, bundlesfd, refsfd, tmpfd, partialfd;
 };
 
 /* ---- work in progress (stage.c) ---- */

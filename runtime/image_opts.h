@@ -1,5 +1,6 @@
 /* The options that run and bundle share: what of an image's configuration is to be otherwise. */
 #pragma once
+#include "runtime/image_remote.h"
 #include "runtime/image_work.h"
 
 struct image_opts {
@@ -7,6 +8,7 @@ struct image_opts {
 	const char *user, *cwd, *hostname;
 	char **env, **entrypoint;
 	bool tty;
+	struct remote_opts remote;
 };
 
 /* T: the verb's struct; F: its struct image_opts. */
@@ -14,6 +16,7 @@ struct image_opts {
 #define IMAGE_OPTS(T, F) \
 	{ "platform", 0, OPT_STR, offsetof(T, F.platform), "PLATFORM", PLATFORM_HELP, 0, 0 }, \
 	{ "store", 0, OPT_STR, offsetof(T, F.store), "DIR", STORE_HELP, 0, 0 }, \
+	REMOTE_OPTS(T, F.remote), \
 	{ "tty", 't', OPT_FLAG, offsetof(T, F.tty), NULL, "give the image's process a terminal", 0, 0 }, \
 	{ "user", 'u', OPT_STR, offsetof(T, F.user), "USER[:GROUP]", "whom the image's process runs as: names of its passwd and group, or numbers", 0, 0 }, \
 	{ "env", 'e', OPT_STRV, offsetof(T, F.env), "NAME[=VALUE]", "environment variable of the image's process (repeatable); NAME alone takes the image's away", 0, 0 }, \

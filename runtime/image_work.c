@@ -215,7 +215,7 @@ int image_obtain(struct store *s, const struct image_want *w, struct image **ret
 		return r;
 	if (stored)
 		return store_find(s, stored, ret, e);
-	r = image_source_open(w->source, &src, e);
+	r = image_source_open(w->source, w->remote, &src, e);
 	if (r < 0)
 		return r;
 	if ((r = image_resolve(src, &platform, &im, e)) < 0)

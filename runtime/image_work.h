@@ -47,6 +47,7 @@ int image_store_open(
 struct image_want {
 	const char *source, *platform, *store;
 	const struct image_progress *progress;
+	const struct image_remote *remote; /* NULL: as usual */
 };
 int image_obtain(struct store *s, const struct image_want *w, struct image **ret, struct err *e);
 
@@ -79,5 +80,6 @@ void progress_end(struct image_progress_state *p);
 /* "SOURCE is one of …", for the verbs' details. */
 #define SOURCE_DETAIL                                                                       \
 	"SOURCE is oci:PATH[:REF] (an OCI image layout), oci-archive:FILE[:REF] (one in a " \
-	"tar file), docker-archive:FILE[:REF] (what \"docker save\" writes) or store:NAME " \
+	"tar file), docker-archive:FILE[:REF] (what \"docker save\" writes), "              \
+	"docker://HOST[:PORT]/NAME[:TAG|@DIGEST] (a registry's) or store:NAME "             \
 	"(what \"bailey images\" lists, by name or by the beginning of its ID)."

@@ -89,6 +89,7 @@ static int make_flat(const struct bundle_job *j, const struct store_opts *so,
 	_cleanup_image_source_ struct image_source *src = NULL;
 	_cleanup_arena_ struct arena *a = arena_new();
 	_cleanup_image_ struct image *im = NULL;
+	const struct image_remote remote = image_remote_of(&j->o->image.remote);
 	const char *platform = j->o->image.platform;
 	struct image_platform want;
 	int r;
@@ -100,7 +101,7 @@ static int make_flat(const struct bundle_job *j, const struct store_opts *so,
 		    j->source);
 	if (platform && (r = image_platform_parse(a, platform, &want, e)) < 0)
 		return err_wrap(e, "--platform");
-	if ((r = image_source_open(j->source, &src, e)) < 0 ||
+	if ((r = image_source_open(j->source, &remote, &src, e)) < 0 ||
 	    (r = image_resolve(src, platform ? &want : NULL, &im, e)) < 0)
 		return r;
 	return bundle_make_flat(src, im, &j->run, so, j->dir, p, e);
@@ -112,6 +113,7 @@ static int make_overlay(const struct bundle_job *j, const struct store_opts *so,
 	_cleanup_bundle_info_ struct bundle_info b = { 0 };
 	_cleanup_store_ struct store *s = NULL;
 	_cleanup_image_ struct image *im = NULL;
+	const struct image_remote remote = image_remote_of(&j->o->image.remote);
 	struct err second = ERR_INIT;
 	int r = image_store_open(j->o->image.store, so, &s, e);
 
@@ -121,6 +123,7 @@ static int make_overlay(const struct bundle_job *j, const struct store_opts *so,
 			.source = j->source,
 			.platform = j->o->image.platform,
 			.progress = p,
+			.remote = &remote,
 		    },
 		    &im, e);
 	if (r < 0 || (r = bundle_make(s, im, &j->run, j->dir, image_mount, &b, e)) < 0)

@@ -2,12 +2,14 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "runtime/image_remote.h"
 #include "runtime/image_work.h"
 #include "runtime/verbs.h"
 
 struct pull_opts {
 	const char *store, *platform;
 	bool json, quiet;
+	struct remote_opts remote;
 };
 struct pull {
 	const struct pull_opts *o;
@@ -35,6 +37,7 @@ static void print_result(const struct pull_opts *o, const struct image *im)
 static int work(void *ctx, const struct store_opts *so, struct image_result *ret, struct err *e)
 {
 	const struct pull *p = ctx;
+	const struct image_remote remote = image_remote_of(&p->o->remote);
 	_cleanup_progress_ struct image_progress_state progress;
 	_cleanup_store_ struct store *s = NULL;
 	_cleanup_image_ struct image *im = NULL;
@@ -50,6 +53,7 @@ static int work(void *ctx, const struct store_opts *so, struct image_result *ret
 			.source = p->source,
 			.platform = p->o->platform,
 			.progress = p->o->quiet && !p->o->json ? NULL : &progress.callback,
+			.remote = &remote,
 		    },
 		    &im, e);
 	if (r < 0)
@@ -73,6 +77,7 @@ static int run(const struct globals *g, void *opts, int argc, char **argv, struc
 static const struct opt opts[] = {
 	{ "platform", 0, OPT_STR, OFF(platform), "PLATFORM", PLATFORM_HELP },
 	{ "store", 0, OPT_STR, OFF(store), "DIR", STORE_HELP },
+	REMOTE_OPTS(struct pull_opts, remote),
 	{ "json", 0, OPT_FLAG, OFF(json), NULL, "progress and result as JSON, an object a line" },
 	{ "quiet", 'q', OPT_FLAG, OFF(quiet), NULL, "no progress" },
 	{ 0 },
@@ -84,7 +89,8 @@ const struct verb verb_pull = {
 	.summary = "unpack an image's layers into the store",
 	.detail =
 	    "Checks and unpacks what the store lacks, and prints the image's ID. " SOURCE_DETAIL,
-	.examples = "bailey pull oci:layout:latest\nbailey pull docker-archive:saved.tar",
+	.examples = "bailey pull oci:layout:latest\nbailey pull docker-archive:saved.tar\n"
+		    "bailey pull docker://debian:12",
 	.opts = opts,
 	.opts_size = sizeof(struct pull_opts),
 	.min_args = 1,

@@ -84,6 +84,7 @@ static int make_bundle(
 	_cleanup_image_ struct image *im = NULL;
 	_cleanup_close_ int lock = -EBADF;
 	_cleanup_free_ char *path = NULL;
+	const struct image_remote remote = image_remote_of(&j->o->image.remote);
 	int r = image_store_open(j->o->image.store, so, &s, e);
 
 	progress_init(&progress, isatty(STDERR_FILENO) ? PROGRESS_AUTO : PROGRESS_QUIET);
@@ -93,6 +94,7 @@ static int make_bundle(
 			.source = j->o->source,
 			.platform = j->o->image.platform,
 			.progress = progress.callback.fn ? &progress.callback : NULL,
+			.remote = &remote,
 		    },
 		    &im, e);
 	if (r == 0)

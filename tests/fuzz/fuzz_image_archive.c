@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(fd >= 0 && write(fd, data + 1, size - 1) == (ssize_t)(size - 1));
 	snprintf(source, sizeof(source), "%s-archive:/proc/self/fd/%d",
 	    data[0] & 1 ? "docker" : "oci", fd);
-	r = image_source_open(source, &s, &e);
+	r = image_source_open(source, NULL, &s, &e);
 	close(fd);
 	must_be_consistent(r, &e);
 	if (r < 0) {
