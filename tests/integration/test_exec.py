@@ -4,9 +4,10 @@ import os
 
 from lib import kernel
 from lib.container import must, wait_for
-from lib.testing import bailey_only, cases
+from lib.testing import bailey_only, cases, namespaces_only
 
 
+@namespaces_only("the process on the host stands for the one in the guest")
 def test_joins_everything(t):
     c = t.container()
     c.config.namespace("cgroup")

@@ -6,7 +6,7 @@ import time
 
 from lib import kernel
 from lib.container import Result, must, wait_for, wait_gone
-from lib.testing import bailey_only, cases, timeout
+from lib.testing import bailey_only, cases, namespaces_only, timeout
 
 
 @timeout(180)
@@ -31,6 +31,7 @@ def test_death_by_fault(t, sig):
     t.eq(c.run().code, 128 + sig)
 
 
+@namespaces_only("a machine has a pid namespace of its own")
 @cases(kill=9, term=15, usr1=10, abrt=6, rtmin=34)
 def test_death_by_signal(t, sig):
     """A payload in the host's pid namespace may die by its own signal."""
@@ -94,6 +95,7 @@ def _raw(c, verb, *args, fds=(), env=None, **kw):
     return Result([verb, *args], p.returncode, p.stdout, p.stderr)
 
 
+@namespaces_only("descriptors of the host are refused")
 def test_preserve_fds(t):
     c = t.container("/probe", "fdread", "3", "4")
     c.bundle.write_config()
@@ -107,6 +109,7 @@ def test_preserve_fds(t):
     t.eq(sorted(r.json()["fds"]), ["0", "1", "2", "3"], "the second was not asked for")
 
 
+@namespaces_only("descriptors of the host are refused")
 def test_exec_preserve_fds(t):
     c = t.container()
     c.sleeping()
@@ -115,6 +118,7 @@ def test_exec_preserve_fds(t):
     t.eq(r.json(), {"3": "three"})
 
 
+@namespaces_only("descriptors of the host are refused")
 @bailey_only("runc hands out descriptors of its own")
 def test_preserve_fds_beyond_what_is_open(t):
     c = t.container("/probe")
