@@ -48,7 +48,7 @@ MAIN  := $(B)/obj/runtime/main.o
 UNITS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
 
 .PHONY: all
-all: $(B)/bailey $(B)/bailey-agent $(B)/probe ## build/bailey, the guest's agent, the tests' probe (the default)
+all: $(B)/bailey $(B)/bailey-agent $(B)/probe $(B)/bailey-vm ## build/bailey, the guest's agent, the tests' probe (the default)
 
 # Debug information goes into a file beside the program, where gdb finds it: the sealed copy that each
 # container starts from is a third as large without it.
@@ -195,9 +195,14 @@ bench: all ## measure against the peers and the kernel's floor (root; ROUNDS=100
 man: $(B)/bailey ## write docs/man anew, from the same tables as the help texts
 	tools/man $(B)/bailey docs/man
 
+# The same program, called by the name that chooses isolation level vm.
+$(B)/bailey-vm: | $(B)/bailey
+	$(Q)ln -sf bailey $@
+
 .PHONY: install
 install: all ## into DESTDIR/PREFIX (/usr/local): program, manual pages, completion
 	install -D -m 0755 $(B)/bailey $(DESTDIR)$(PREFIX)/bin/bailey
+	ln -sf bailey $(DESTDIR)$(PREFIX)/bin/bailey-vm
 	install -D -m 0755 $(B)/bailey-agent $(DESTDIR)$(PREFIX)/libexec/bailey/bailey-agent
 	install -d $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 0644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
@@ -211,7 +216,7 @@ install: all ## into DESTDIR/PREFIX (/usr/local): program, manual pages, complet
 
 .PHONY: uninstall
 uninstall: ## what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/bailey $(DESTDIR)$(PREFIX)/libexec/bailey/bailey-agent \
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,bailey bailey-vm) $(DESTDIR)$(PREFIX)/libexec/bailey/bailey-agent \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/bailey.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/bailey-*.8 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bailey
