@@ -256,9 +256,13 @@ int stream_credit(struct agent *a, struct proc *p, const struct gp_credit *c, st
 		return err_set(
 		    e, EPROTO, "CREDIT of %u over %u: more than the window", c->bytes, s->credit);
 	s->credit += c->bytes;
-	if (c->bytes == 0)
+	if (c->bytes == 0) {
 		s->drop = true; /* without a word: it knows */
-	out_watch(a, s);
+		if (!p->terminal)
+			out_close(a, s); /* writers get what a pipe without a reader gives */
+	}
+	if (s->open)
+		out_watch(a, s);
 	if (s->drop)
 		proc_settle(a, p);
 	return 0;

@@ -18,11 +18,13 @@
  * earlyprintk: what the kernel says before it has found the console device; silent while all is
  * well. Unlike earlycon it needs no driver of serial lines.
  * pci=off: there is no bus, and looking for one takes an exit for each of its slots.
+ * dummy.numdummies=0: a container without a network sees loopback alone.
  */
 #define COMMAND_LINE                                                                               \
 	"quiet console=hvc0 earlyprintk=serial,0x3f8,115200 panic=-1 oops=panic reboot=t pci=off " \
 	"random.trust_cpu=on no_timer_check tsc=reliable i8042.noaux 8250.nr_uarts=0 "             \
-	"cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 net.ifnames=0"
+	"cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 net.ifnames=0 "                       \
+	"dummy.numdummies=0"
 
 #define EARLY_MAX 4096
 #define WORDS_MAX 640 /* of the guest's kernel, behind an error */
