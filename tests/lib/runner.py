@@ -89,6 +89,8 @@ def _child(case, settings, tmp, out):
         settings.isolation = case.isolation
     if settings.isolation == "vm":
         os.environ["BAILEY_CONFIG"] = settings.vm_config
+    elif case.needs_kvm:
+        os.environ["BAILEY_CONFIG"] = settings.machine_config
     if case.program:
         os.mkdir(tmp)
         os.chdir(HERE)
@@ -214,10 +216,12 @@ def _loop(cases, settings, report):
 
 
 def _next(queue, running):
-    """Unit test programs run one at a time: some have a directory of a fixed name."""
-    busy = any(j.case.program for j in running.values())
+    """Unit test programs run one at a time: some have a directory of a fixed name. Tests with
+    machines too: where KVM is nested in an emulator, two would starve each other."""
+    programs = any(j.case.program for j in running.values())
+    machines = any(j.case.needs_kvm for j in running.values())
     for i, case in enumerate(queue):
-        if not (case.program and busy):
+        if not (case.program and programs or case.needs_kvm and machines):
             return queue.pop(i)
     return None
 
@@ -304,17 +308,19 @@ def _find_runtime(a):
 
 
 def _configuration(a):
-    """bailey's configuration file for tests at level vm, so that they call it as they always do.
-    What the caller has in his own (a kernel, say) stays."""
+    """bailey's configuration files for tests with machines: a.vm_config makes level vm the default,
+    so that tests call it as they always do. One vCPU is the least for an emulated host; what the
+    caller has in his own file (a kernel, say) stays."""
     own, settings = os.environ.get("BAILEY_CONFIG"), {}
     if own:
         with open(own, encoding="utf-8") as f:
             settings = json.load(f)
-    settings["isolation"] = "vm"
-    a.vm_config = os.path.join(a.tmp, "vm.json")
-    with open(a.vm_config, "w", encoding="utf-8") as f:
-        json.dump(settings, f)
-    os.chmod(a.vm_config, 0o644)
+    settings["vm"] = {"vcpus": 1, "patience": int(60 * a.slow), **settings.get("vm", {})}
+    a.machine_config, a.vm_config = (os.path.join(a.tmp, n) for n in ("machine.json", "vm.json"))
+    for path, more in ((a.machine_config, {}), (a.vm_config, {"isolation": "vm"})):
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({**settings, **more}, f)
+        os.chmod(path, 0o644)
 
 
 def main():
@@ -331,6 +337,8 @@ def main():
     a.tmp = tempfile.mkdtemp(prefix="bailey-", dir=os.environ.get("TMPDIR", "/tmp"))
     os.chmod(a.tmp, 0o755)
     _configuration(a)
+    for c in cases:
+        c.needs_kvm |= a.isolation == "vm" and c.group == "integration"
     cgroups = [d for d in OWN_CGROUPS if not os.path.isdir(d)]
     os.makedirs(OWN_CGROUPS[0], exist_ok=True)
     print(f"# {a.version}: {a.runtime}; {len(cases)} tests, {a.jobs} at a time")

@@ -80,7 +80,7 @@ def toy_kernel(t, code):
     elf += struct.pack("<IIQQQQQQ", 1, 7, at, entry, entry, len(text), len(text), 1)
     path = os.path.join(t.tmp, "toy-kernel")
     with open(path, "wb") as f:
-        f.write(elf + note + text)
+        f.write((elf + note + text).ljust(1 << 16, b"\0"))
     return path
 
 

@@ -1,0 +1,85 @@
+"""Machines that fail: each with an error within the time that it may take, the guest's last words,
+and nothing left."""
+import os
+import signal
+import time
+
+from lib import leaks, reaper, vm
+from lib.clock import limit
+from lib.container import kill_pid, must, wait_gone
+from lib.testing import bailey_only, timeout
+
+MACHINE = bailey_only("isolation level vm")
+
+
+def _with_kernel(t, path, **vm_settings):
+    """A container whose machine runs that kernel, by configuration file."""
+    c = t.container("/bin/true")
+    return c, vm.configuration(t, vm={"kernel": path, **vm_settings})
+
+
+def _fails_soon(t, c, env, *texts, seconds=20):
+    for verb in (c.create, c.run):
+        start = time.monotonic()
+        t.fails(verb("--isolation=vm", env=env, timeout=60), *texts, code=1)
+        t.true(time.monotonic() - start < limit(seconds), f"within {seconds} s")
+    t.fails(c.verb("state", c.id), "does not exist", code=1)
+
+
+@MACHINE
+def test_no_kernel(t):
+    c, env = _with_kernel(t, "/no/such/vmlinuz")
+    _fails_soon(t, c, env, "/no/such/vmlinuz", "no such file")
+
+
+@MACHINE
+@timeout(120)
+def test_panic(t):
+    """What the kernel has said is in the error."""
+    c = t.container("/bin/true")
+    env = vm.configuration(t, vm={"parameters": ["rdinit=/none", "init=/none", "root=/dev/none"]})
+    r = t.fails(c.create("--isolation=vm", env=env, timeout=60), "the machine has ended",
+                "the guest's kernel:", "Kernel panic", code=1)
+    t.lacks(r.err, "\n\n")
+    t.fails(c.verb("state", c.id), "does not exist", code=1)
+
+
+@MACHINE
+@timeout(120)
+def test_memory_too_small_for_the_kernel(t):
+    """The least that bailey lets through boots; less is refused with the number (test_choice)."""
+    c = t.container("/bin/echo", "up")
+    env = vm.configuration(t, vm={"memory": 128 << 20})
+    t.eq(must(c.run("--isolation=vm", env=env, timeout=60)).out, "up\n")
+    env = vm.configuration(t, vm={"memory": 64 << 20})
+    t.fails(c.run("--isolation=vm", env=env), "bailey.json", "67108864", "at least 134217728",
+            code=1)
+
+
+@MACHINE
+@timeout(120)
+def test_errors_of_the_container_keep_their_codes(t):
+    """The machine is there, the program is not: the words and codes of the other level."""
+    c = t.container("/no/such")
+    t.fails(c.create("--isolation=vm", timeout=60), "/no/such", "no such file", code=127)
+    t.fails(c.verb("state", c.id), "does not exist", code=1)
+    c.config.args("/etc/passwd")
+    t.fails(c.run("--isolation=vm", timeout=60), "permission denied", code=126)
+    c.config.args("/bin/true")
+    c.config.mount("/m", "nosuchfs", "x")
+    t.fails(c.create("--isolation=vm", timeout=60), "mounts[", "nosuchfs", code=1)
+
+
+@MACHINE
+@timeout(120)
+def test_killed_before_start(t):
+    """The monitor of a created container: stopped, start says so, delete leaves nothing."""
+    c = t.container("/bin/true")
+    must(c.create("--isolation=vm", timeout=60))
+    pid = c.pid()
+    kill_pid(pid, signal.SIGKILL)
+    wait_gone(pid)
+    t.eq(reaper.wait(pid), -signal.SIGKILL)
+    t.eq(c.status(), "stopped")
+    t.fails(c.start(), code=1, bailey="stopped")
+    must(c.delete())

@@ -1,0 +1,164 @@
+"""A container in its machine, verb by verb; many assertions for each boot."""
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+from lib import kernel, reaper, vm
+from lib.clock import limit
+from lib.container import kill_pid, must, wait_for, wait_gone
+from lib.testing import bailey_only, timeout
+
+MACHINE = bailey_only("isolation level vm")
+MIB = 1 << 20
+# For each way and process; TEST_STDIO_MIB=1024 is the whole gigabyte.
+STDIO_MIB = int(os.environ.get("TEST_STDIO_MIB", "24"))
+
+
+class _Feed(threading.Thread):
+    """Writes n MiB, then the end; knows their digest."""
+
+    def __init__(self, pipe, n):
+        super().__init__()
+        self.pipe, self.n, self.digest = pipe, n, hashlib.sha256()
+
+    def run(self):
+        block = os.urandom(MIB)
+        try:
+            for _ in range(self.n):
+                self.digest.update(block)
+                self.pipe.write(block)
+                block = block[1:] + block[:1]
+            self.pipe.close()
+        except OSError:
+            pass  # the other end's digest tells
+
+
+def _through(t, argv, what, kw=None):
+    p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **(kw or {}))
+    feed = _Feed(p.stdin, STDIO_MIB)
+    feed.start()
+    digest, n = hashlib.sha256(), 0
+    while data := p.stdout.read(MIB):
+        digest.update(data)
+        n += len(data)
+    feed.join()
+    t.eq(p.wait(limit(20)), 0, what)
+    t.eq((n, digest.hexdigest()), (STDIO_MIB * MIB, feed.digest.hexdigest()), what)
+
+
+@MACHINE
+@timeout(240 + STDIO_MIB)
+def test_much_through_the_streams(t):
+    """Of the payload both ways at a time; of an exec'd process out alone, then into a slow reader."""
+    c = t.container("/probe", "echo")
+    c.bundle.write_config()
+    c.made = True
+    _through(t, c.runtime.argv("run", "--isolation=vm", "-b", c.bundle.path, c.id), "run")
+    vm.boot(c, "/probe", "sleep")
+    _through(t, c.runtime.argv("exec", c.id, "/probe", "echo"), "exec")
+    p = c.runtime.spawn("exec", c.id, "/bin/dd", "if=/dev/zero", "bs=64k",
+                        f"count={STDIO_MIB * 16}", stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    time.sleep(0.5)  # it fills what there is of buffers, and waits
+    t.eq(must(c.exec("/bin/echo", "meanwhile")).out, "meanwhile\n", "nobody else waits with it")
+    n = 0
+    while data := p.stdout.read(MIB):
+        n += len(data)
+    t.eq((n, p.wait(limit(10))), (STDIO_MIB * MIB, 0))
+
+
+@MACHINE
+@timeout(120)
+def test_network(t):
+    """A veth in the namespace that the engine made: its name, addresses and route are the guest's;
+    a TCP server inside answers; an address that comes later is there."""
+    ns = t.mark
+    _ip(t, "netns", "add", ns)
+    t.later(_ip, t, "netns", "del", ns)
+    _ip(t, "link", "add", f"h{ns}"[:15], "type", "veth", "peer", "name", "eth0", "netns", ns)
+    for args in (("addr", "add", "10.201.7.1/24", "dev", f"h{ns}"[:15]),
+                 ("link", "set", f"h{ns}"[:15], "up"),
+                 ("-n", ns, "link", "set", "lo", "up"),
+                 ("-n", ns, "link", "set", "eth0", "mtu", "1400"),
+                 ("-n", ns, "addr", "add", "10.201.7.2/24", "dev", "eth0"),
+                 ("-n", ns, "link", "set", "eth0", "up"),
+                 ("-n", ns, "route", "add", "default", "via", "10.201.7.1")):
+        _ip(t, *args)
+    mac = re.search(r"link/ether (\S+)", _ip(t, "-n", ns, "link", "show", "eth0"))[1]
+    c = t.container()
+    c.config.namespace("network", f"/run/netns/{ns}")
+    vm.boot(c, "/bin/sh", "-c", "while :; do echo from inside | nc -l -p 8080; done")
+    r = must(c.exec("/bin/ip", "addr", "show", "eth0")).out
+    for text in (mac, "10.201.7.2/24", "mtu 1400"):
+        t.has(r, text)
+    t.has(must(c.exec("/bin/ip", "route")).out, "default via 10.201.7.1 dev eth0")
+
+    def ask():
+        p = subprocess.run(["busybox", "nc", "-w", "5", "10.201.7.2", "8080"], text=True,
+                           stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        return p.stdout
+    wait_for("the server", lambda: ask() == "from inside\n", 20)
+    _ip(t, "-n", ns, "addr", "add", "10.201.7.9/24", "dev", "eth0")
+    wait_for("the new address",
+             lambda: "10.201.7.9/24" in must(c.exec("/bin/ip", "addr", "show", "eth0")).out, 15)
+    must(c.delete("--force"))
+    left = _ip(t, "-n", ns, "link")
+    t.eq(len(re.findall(r"^\d+:", left, re.M)), 2, f"lo and eth0 are left: {left}")
+    t.has(_ip(t, "-n", ns, "addr", "show", "eth0"), "10.201.7.2/24", "as it was")
+
+
+def _ip(t, *args):
+    r = subprocess.run(["ip", *args], capture_output=True, text=True, check=False)
+    if r.returncode:
+        raise AssertionError(f"ip {' '.join(args)}: {r.stderr}")
+    return r.stdout
+
+
+@MACHINE
+@timeout(120)
+def test_everything_killed(t):
+    """The monitor and exec's process by SIGKILL: stopped, and delete leaves nothing."""
+    c = t.container()
+    pid = vm.boot(c, "/probe", "sleep")
+    f = os.path.join(t.tmp, "pid")
+    must(c.exec("/probe", "sleep", opts=["-d", "--pid-file", f]))
+    proxy = int(open(f).read())
+    waiting = c.runtime.spawn("exec", c.id, "/probe", "sleep", stderr=subprocess.DEVNULL)
+    wait_for("exec", lambda: c.exec("/bin/ps").out.count("/probe sleep") >= 3, 20)
+    kill_pid(pid, signal.SIGKILL)
+    wait_gone(pid)
+    t.ne(waiting.wait(limit(10)), 0, "exec of a machine that is gone")
+    wait_gone(proxy)
+    c.wait_status("stopped")
+    t.fails(c.exec("/bin/true"), "not running")
+    must(c.delete("--force"))
+    t.fails(c.verb("state", c.id), "does not exist")
+
+
+@MACHINE
+@timeout(120)
+def test_jail(t):
+    """What the monitor is left with: no root of the host's, no new privileges, a filter for each
+    thread, few capabilities, its own namespaces."""
+    c = t.container()
+    pid = vm.boot(c, "/probe", "sleep")
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status") as f:
+            status = dict(l.rstrip("\n").split(":\t", 1) for l in f if ":\t" in l)
+        what = f"thread {status['Name']}"
+        t.eq(status["NoNewPrivs"], "1", what)
+        t.eq(status["Seccomp"], "2", what)
+        have = int(status["CapEff"], 16)
+        for name in ("SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO", "NET_ADMIN", "SYS_PTRACE", "SYS_BOOT"):
+            t.eq(have >> CAPS[name] & 1, 0, f"{what}: CAP_{name}")
+    t.eq(sorted(os.listdir(f"/proc/{pid}/root/")), ["m", "rootfs"], "the root it sees")
+    for ns in ("mnt", "pid", "ipc", "uts", "net"):
+        t.ne(kernel.ns_inode(ns, pid), kernel.ns_inode(ns), ns)
+
+
+CAPS = {"NET_ADMIN": 12, "SYS_MODULE": 16, "SYS_RAWIO": 17, "SYS_PTRACE": 19, "SYS_ADMIN": 21,
+        "SYS_BOOT": 22}
