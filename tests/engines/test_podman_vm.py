@@ -1,0 +1,93 @@
+"""podman with bailey called as bailey-vm: the same commands, each container in a virtual machine."""
+import os
+import platform
+import socket
+
+from lib.clock import limit
+from lib.container import must, wait_for
+from lib.engine import go_private, need_programs
+from lib.podman import CONF, IMAGE, Scenario
+from lib.terminal import open_pty
+from lib.testing import bailey_only, timeout
+from lib.vm import missing
+
+NETWORK_CONF = CONF.replace('netns = "none"\n', "") + '[network]\nnetwork_backend = "netavark"\n'
+SERVE = ("/bin/sh", "-c", "while :; do nc -l -p 8000 -e /bin/sh -c 'read x; echo got $x'; done")
+
+
+def _podman(t, **kw):
+    t.need(missing() is None, missing())
+    link = os.path.join(t.tmp, "bailey-vm")
+    os.symlink(t.runtime.path, link)
+    return Scenario(t, link, **kw)
+
+
+@timeout(240)
+@bailey_only("isolation level vm")
+def test_run_exec_stop(t):
+    s = _podman(t)
+    n = s.up("/bin/sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done",
+             opts=["--user", "1000:2000", "--hostname", "keep", "-e", "A=b", "-w", "/tmp"])
+    script = "id -u; id -g; hostname; echo $A; pwd; cat /proc/1/comm"
+    t.eq(must(s("exec", n, "/bin/sh", "-c", script)).out, "1000\n2000\nkeep\nb\n/tmp\nsh\n")
+    t.ne(must(s("exec", n, "uname", "-v")).out.strip(), platform.version(), "another kernel")
+    t.eq(must(s("exec", "-i", n, "/bin/cat", input="x y")).out, "x y")
+    t.eq(s("exec", n, "/bin/sh", "-c", "exit 7").code, 7)
+    t.eq(s("exec", n, "/no/such").code, 127)
+    must(s("pause", n))
+    t.eq(s.inspect(n)["State"]["Status"], "paused")
+    must(s("unpause", n))
+    must(s("stop", "-t", str(int(limit(10))), n))
+    t.eq(s.inspect(n)["State"]["ExitCode"], 3)
+
+
+@timeout(240)
+@bailey_only("isolation level vm")
+def test_files_and_streams(t):
+    s = _podman(t)
+    d = t.dir("shared")
+    with open(os.path.join(d, "from-host"), "w", encoding="ascii") as f:
+        f.write("host\n")
+    script = "cat; cat /v/from-host; echo guest >/v/from-guest; touch /r/x || echo refused; exit 9"
+    r = s.run("/bin/sh", "-c", script, opts=["-i", "-v", f"{d}:/v", "-v", f"{d}:/r:ro"],
+              input="through\n")
+    t.eq((r.out, r.code), ("through\nhost\nrefused\n", 9))
+    with open(os.path.join(d, "from-guest"), encoding="ascii") as f:
+        t.eq(f.read(), "guest\n")
+
+
+@timeout(240)
+@bailey_only("isolation level vm")
+def test_terminal(t):
+    s = _podman(t)
+    master, slave = open_pty(91, 33)
+    p = s.podman.popen("run", "--rm", "-it", "--name", s.name(), IMAGE, "/bin/sh", stdin=slave,
+                       stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    master.write("until stty size | grep -q '33 91'; do sleep 0.1; done; tty; exit 7\n")
+    t.has(master.read_all(limit(60)), "/dev/", "tty")
+    t.eq(p.wait(limit(30)), 7, "exit code")
+    master.close()
+
+
+def _answered(address, port):
+    try:
+        with socket.create_connection((address, port), limit(10)) as c:
+            c.sendall(b"hello\n")
+            c.shutdown(socket.SHUT_WR)
+            return c.makefile().read() == "got hello\n"
+    except OSError:
+        return False
+
+
+@timeout(300)
+@bailey_only("isolation level vm")
+def test_published_port(t):
+    t.need(missing() is None, missing())
+    need_programs(t, "/usr/lib/podman/netavark", "iptables")
+    go_private(t)
+    s = _podman(t, conf=NETWORK_CONF, kind="podman-network")
+    n = s.up(*SERVE, opts=["-p", "127.0.0.1:8099:8000"])
+    address = s.inspect(n)["NetworkSettings"]["IPAddress"]
+    wait_for("an answer of the container", lambda: _answered(address, 8000), 60)
+    wait_for("an answer by the published port", lambda: _answered("127.0.0.1", 8099), 60)
