@@ -34,6 +34,22 @@ def test_no_kernel(t):
 
 @MACHINE
 @timeout(120)
+def test_silent(t):
+    """A kernel that says nothing: given up after the time that the configuration grants."""
+    c, env = _with_kernel(t, vm.toy_kernel(t, vm.SILENT), patience=1)
+    _fails_soon(t, c, env, "silent for 1 seconds", "agent has not spoken")
+
+
+@MACHINE
+@timeout(120)
+def test_crash(t):
+    """A triple fault."""
+    c, env = _with_kernel(t, vm.toy_kernel(t, vm.CRASH))
+    _fails_soon(t, c, env, "the machine has ended")
+
+
+@MACHINE
+@timeout(120)
 def test_panic(t):
     """What the kernel has said is in the error."""
     c = t.container("/bin/true")
@@ -83,3 +99,36 @@ def test_killed_before_start(t):
     t.eq(c.status(), "stopped")
     t.fails(c.start(), code=1, bailey="stopped")
     must(c.delete())
+
+
+@MACHINE
+@timeout(120)
+def test_killed_while_it_boots(t):
+    """The runtime's create says that the machine is gone, and nothing is left."""
+    env = vm.configuration(t, vm={"kernel": vm.toy_kernel(t, vm.SILENT), "patience": 60})
+    c = t.container("/bin/true")
+    c.bundle.write_config()
+    c.made = True
+    f = os.path.join(t.tmp, "err")
+    with open(f, "w") as err:
+        p = c.runtime.spawn("create", "--isolation=vm", "--bundle", c.bundle.path, c.id, env=env,
+                            stderr=err)
+        monitor = _child_with_threads(p.pid)
+        os.kill(monitor, signal.SIGKILL)
+        t.eq(p.wait(limit(15)), 1)
+    t.ne(open(f).read(), "", "a reason")
+    t.fails(c.verb("state", c.id), "does not exist", code=1)
+
+
+def _child_with_threads(pid, seconds=20):
+    """The monitor, once its vCPUs run: a descendant with several threads."""
+    end = time.monotonic() + limit(seconds)
+    while time.monotonic() < end:
+        for p in leaks.descendants(pid):
+            try:
+                if len(os.listdir(f"/proc/{p}/task")) >= 3:
+                    return p
+            except OSError:
+                pass
+        time.sleep(0.02)
+    raise AssertionError("no monitor")
