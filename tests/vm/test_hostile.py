@@ -1,10 +1,13 @@
 """Guests that want out: root of the machine, with every capability that there is, against the file
 server and the devices. Rings and messages that a kernel would never write are the fuzz targets' part
 (tests/fuzz: virtio, virtqueue, fuse, agent)."""
+import glob
 import os
+import re
 import subprocess
+import time
 
-from lib import vm
+from lib import reaper, vm
 from lib.clock import limit
 from lib.container import must
 from lib.kernel import process_state
@@ -85,3 +88,68 @@ def test_files(t):
     t.has(r.out, "done")
     t.eq(must(c.exec("/bin/cat", "/etc/group")).out[:4], "root", "files can be opened again")
     t.true(process_state(c.pid()) in "SR", "the monitor lives")
+
+
+def _debian_kernel(t):
+    found = sorted(glob.glob("/boot/vmlinuz-*cloud-amd64"))
+    t.need(found, "no kernel of linux-image-cloud-amd64 in /boot, which has /dev/mem")
+    return found[-1]
+
+
+# Offsets of virtio-mmio's registers.
+SELECT, SIZE, READY, NOTIFY, STATUS, DESC = 0x30, 0x38, 0x44, 0x50, 0x70, 0x80
+BEYOND = 0x7FFFFFFF0000
+
+
+def _writes(base):
+    """Resets a device and gives it a queue where there is no memory; sizes and numbers that are
+    none; bells for queues that it has not."""
+    yield base + STATUS, 0
+    for status in (1, 3, 11):
+        yield base + STATUS, status
+    for queue in (0, 1, 2, 0xFFFF):
+        yield base + SELECT, queue
+        for size in (0, 3, 0xFFFFFFFF, 128):
+            yield base + SIZE, size
+        for at in (DESC, DESC + 0x10, DESC + 0x20):
+            yield base + at, BEYOND & 0xFFFFFFFF
+            yield base + at + 4, BEYOND >> 32
+        yield base + READY, 1
+    yield base + STATUS, 15
+    for queue in (0, 1, 2, 63, 0xFFFFFFFF):
+        yield base + NOTIFY, queue
+    for offset in range(0, 0x110, 4):
+        yield base + offset, 0xFFFFFFFF
+
+
+@MACHINE
+@timeout(180)
+def test_registers(t):
+    """Every device's registers, written with nonsense through /dev/mem by root of the guest. The
+    monitor refuses it or ends the machine by itself: no signal, and nothing is left."""
+    kernel = _debian_kernel(t)
+    c = _root_of_the_guest(t)
+    c.config.linux["devices"] = []
+    c.config["vm"] = {"kernel": {"path": kernel, "parameters": ["iomem=relaxed"]}}
+    c.config.mount("/t", "tmpfs", "tmpfs")  # stays when the file server's device is gone
+    pid = vm.boot(c, "/probe", "sleep")
+    must(c.exec("/bin/busybox", "mknod", "/dev/mem", "c", "1", "1"))
+    iomem = must(c.exec("/bin/cat", "/proc/iomem")).out
+    bases = sorted({int(a, 16) for a in re.findall(r"^\s*([0-9a-f]+)-[0-9a-f]+ : LNRO0005", iomem,
+                                                   re.M)})
+    t.true(len(bases) >= 3, f"virtio-mmio devices in /proc/iomem: {iomem}")
+    must(c.exec("/bin/sh", "-c", "cp /bin/busybox /t/; cat >/t/attack", input="".join(
+        f"/t/busybox devmem {at:#x} 32 {value:#x}\n" for base in bases[::-1]
+        for at, value in _writes(base))))
+    read = c.exec("/bin/busybox", "devmem", f"{bases[0]:#x}", "32")
+    t.eq(read.out.strip(), "0x74726976", f"the magic number: the attack reaches the device ({read})")
+    # The console goes with the rest, so nobody may hear its end.
+    attack = c.runtime.spawn("exec", c.id, "/t/busybox", "sh", "/t/attack", stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 20
+    while attack.poll() is None and time.monotonic() < end and process_state(pid) in ("S", "R"):
+        time.sleep(0.05)
+    if process_state(pid) not in ("S", "R", "D"):
+        t.true(reaper.wait(pid) >= 0, f"the monitor ended by itself: {reaper.wait(pid)}")
+    must(c.delete("--force"))
+    attack.wait(limit(15))

@@ -18,6 +18,83 @@ MIB = 1 << 20
 STDIO_MIB = int(os.environ.get("TEST_STDIO_MIB", "24"))
 
 
+@MACHINE
+@timeout(180)
+def test_verbs(t):
+    """create, state, list, start, exec, ps, events, update, pause, resume, kill, delete."""
+    c = t.container("/bin/sh", "-c", "trap 'exit 42' TERM; /probe count /n & "
+                    "while :; do sleep 0.1; done")
+    c.config.linux["resources"]["memory"] = {"limit": 128 * MIB}
+    must(c.create("--isolation=vm", timeout=60))
+    s = c.state()
+    t.eq((s["status"], s["isolation"]), ("created", "vm"))
+    pid = s["pid"]
+    t.true(not os.path.exists(c.bundle.at("n")), "the payload waits for start")
+    t.has(os.readlink(f"/proc/{pid}/exe"), "bailey", "the monitor is the runtime's program")
+    t.has(must(t.runtime("list")).out, c.id)
+    must(c.start())
+    t.eq((c.status(), c.pid()), ("running", pid))
+    wait_for("the payload", lambda: os.path.exists(c.bundle.at("n")))
+
+    r = must(c.exec("/bin/sh", "-c", "cat /proc/sys/kernel/osrelease; echo err >&2"))
+    t.ne(r.out.strip(), os.uname().release, "another kernel than the host's")
+    t.eq(r.err, "err\n")
+    t.eq(c.exec("/bin/sh", "-c", "kill -9 $$").code, 137)
+    t.fails(c.exec("/nosuch"), "no such file", code=127)
+    t.fails(c.exec("/etc"), code=126)
+    _several_execs(t, c)
+
+    table = must(c.verb("ps", c.id)).out
+    t.has(table.splitlines()[0], "PID")
+    t.has(table, "/probe count /n")
+    t.has(must(c.verb("ps", "-f", "json", c.id)).json(), pid, "what stands for it on the host")
+
+    e = must(c.verb("events", "--stats", c.id)).json()
+    t.eq((e["type"], e["id"]), ("stats", c.id))
+    t.true("memory" in e["data"] and "memory" in e["guest"], "the host's count and the guest's")
+
+    must(c.verb("update", "--memory", str(96 * MIB), c.id))
+    if "memory" in open("/sys/fs/cgroup/cgroup.controllers").read().split():
+        with open(c.cgroup_dir(pid) + "/memory.max") as f:
+            t.true(int(f.read()) > 96 * MIB, "the host's limit has room for the monitor")
+    t.fails(c.verb("update", "--memory", "64g", c.id), code=1)
+
+    _pause(t, c)
+    must(c.kill("TERM"))
+    t.eq(reaper.wait(pid), 42, "the monitor ends as the payload does")
+    c.wait_status("stopped")
+    t.fails(c.exec("/bin/true"), "not running")
+    must(c.delete())
+
+
+def _several_execs(t, c):
+    """At a time, each with its own streams and exit code."""
+    got = {}
+
+    def one(n):
+        got[n] = c.exec("/bin/sh", "-c", f"cat; echo {n}; exit {n}", input=f"in-{n}\n")
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(1, 7)]
+    for th in threads:
+        th.start()
+    for th in threads:
+        th.join(limit(30))
+    for n in range(1, 7):
+        t.eq((got[n].code, got[n].out), (n, f"in-{n}\n{n}\n"), f"exec {n}")
+
+
+def _pause(t, c):
+    counter = c.bundle.at("n")
+    must(c.verb("pause", c.id))
+    t.eq(c.status(), "paused")
+    t.fails(c.exec("/bin/true"), code=255, bailey="paused")
+    before = open(counter).read()
+    time.sleep(0.3)
+    t.eq(open(counter).read(), before, "does not count")
+    must(c.verb("resume", c.id))
+    wait_for("counting again", lambda: open(counter).read() != before)
+    t.eq(must(c.exec("/bin/echo", "back")).out, "back\n")
+
+
 class _Feed(threading.Thread):
     """Writes n MiB, then the end; knows their digest."""
 
@@ -69,6 +146,56 @@ def test_much_through_the_streams(t):
     while data := p.stdout.read(MIB):
         n += len(data)
     t.eq((n, p.wait(limit(10))), (STDIO_MIB * MIB, 0))
+
+
+@MACHINE
+@timeout(120)
+def test_reader_that_leaves(t):
+    """The payload gets EPIPE or SIGPIPE as it would of a pipe; what is left of an exec ends."""
+    c = t.container()
+    vm.boot(c, "/probe", "sleep")
+    p = c.runtime.spawn("exec", c.id, "/bin/sh", "-c", "yes; echo $? >/left", stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    p.stdout.read(10)
+    p.stdout.close()
+    p.wait(limit(20))
+    wait_for("the end of yes", lambda: os.path.exists(c.bundle.at("left")) and
+             open(c.bundle.at("left")).read())
+    t.ne(open(c.bundle.at("left")).read().strip(), "0")
+
+
+@MACHINE
+@timeout(120)
+def test_volumes(t):
+    """Binds rw, ro, of a file, and what both sides write, each seen by the other."""
+    rw, ro = t.dir("rw"), t.dir("ro")
+    one = t.file("one", "of the host\n")
+    t.file("ro/f", "read\n")
+    os.chmod(rw, 0o777)
+    c = t.container()
+    c.config.caps(**{k: ["CAP_CHOWN", "CAP_FOWNER", "CAP_FSETID", "CAP_DAC_OVERRIDE"]
+                     for k in ("bounding", "effective", "permitted")})
+    c.config.mount("/rw", "bind", rw, ["rbind", "rw"]).mount("/ro", "bind", ro, ["rbind", "ro"])
+    c.config.mount("/etc/one", "bind", one, ["bind", "ro"])
+    vm.boot(c, "/probe", "sleep")
+    r = c.exec("/bin/sh", "-c", "cat /etc/one /ro/f; echo guest >/rw/g; ln -s /etc/passwd /rw/l; "
+               "mkdir /rw/d; chown 1000:1001 /rw/d; chmod 2751 /rw/d; "
+               "for f in /ro/f /ro/new /etc/one; do (echo x >$f) || echo no; done")
+    t.eq(r.out, "of the host\nread\nno\nno\nno\n")
+    t.eq(r.err.count("Read-only file system"), 3, r.err)
+    t.eq(open(rw + "/g").read(), "guest\n")
+    t.eq(os.readlink(rw + "/l"), "/etc/passwd")
+    s = os.stat(rw + "/d")
+    t.eq((s.st_uid, s.st_gid, s.st_mode & 0o7777), (1000, 1001, 0o2751))
+    t.file("rw/h", "host\n")
+    t.eq(must(c.exec("/bin/cat", "/rw/h")).out, "host\n")
+    t.file("rw/h", "longer than before\n")
+    wait_for("what the host has changed", lambda: must(c.exec("/bin/cat", "/rw/h")).out ==
+             "longer than before\n")
+    r = must(c.exec("/bin/sh", "-c", "for i in $(seq 200); do echo $i >/rw/d/$i; done; "
+                    "ls /rw/d | wc -l; rm /rw/d/1*; ls /rw/d | wc -l", opts=["-u", "1000:1001"]))
+    t.eq(r.out.split(), ["200", "89"])
+    t.eq({os.stat(f"{rw}/d/{n}").st_uid for n in os.listdir(rw + "/d")}, {1000})
 
 
 @MACHINE
