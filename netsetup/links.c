@@ -1,14 +1,17 @@
 #include "netsetup/links.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 
 /* ---- asking ---- */
 
@@ -221,6 +224,38 @@ static void route_family(
 
 /* ---- links ---- */
 
+/* Where bridged packets pass iptables' and nftables' IP hooks (br_netfilter), one whose destination
+ * becomes its own sender there is not routed but bridged, back out of the port that it came in by.
+ */
+static bool needs_hairpin(void)
+{
+	static const char *const calls[] = { "iptables", "ip6tables" };
+	char path[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		_cleanup_free_ char *value = NULL;
+
+		snprintf(path, sizeof(path), "/proc/sys/net/bridge/bridge-nf-call-%s", calls[i]);
+		if (kfile_read(AT_FDCWD, path, &value) == 0 && strcmp(value, "0") != 0)
+			return true;
+	}
+	return false;
+}
+
+static void add_hairpin(struct batch *b, const char *name)
+{
+	struct nlattr *info, *data;
+
+	batch_add(b, RTM_NEWLINK, NLM_F_ACK, sizeof(struct ifinfomsg));
+	mnl.mnl_attr_put_strz(b->h, IFLA_IFNAME, name);
+	info = mnl.mnl_attr_nest_start(b->h, IFLA_LINKINFO);
+	mnl.mnl_attr_put_strz(b->h, IFLA_INFO_SLAVE_KIND, "bridge");
+	data = mnl.mnl_attr_nest_start(b->h, IFLA_INFO_SLAVE_DATA);
+	mnl.mnl_attr_put(b->h, IFLA_BRPORT_MODE, 1, &(uint8_t){ 1 });
+	mnl.mnl_attr_nest_end(b->h, data);
+	mnl.mnl_attr_nest_end(b->h, info);
+}
+
 int veth_make(struct batch *b, const char *name, int netns, uint32_t master, uint32_t group,
     uint32_t mtu, const uint8_t *mac, struct err *e)
 {
@@ -260,6 +295,8 @@ int veth_make(struct batch *b, const char *name, int netns, uint32_t master, uin
 		mnl.mnl_attr_nest_end(b->h, six);
 		mnl.mnl_attr_nest_end(b->h, spec);
 	}
+	if (master && needs_hairpin())
+		add_hairpin(b, name);
 	r = batch_send(b, NULL);
 	return r < 0 ? err_errno(e, -r, "make the veth pair %s", name) : 0;
 }

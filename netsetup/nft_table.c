@@ -30,6 +30,9 @@ static void put_str(struct nlmsghdr *h, uint16_t type, const char *s)
 /* The registers of four bytes: what rules look at begins at R0, what maps give at V0. */
 #define R(n) (NFT_REG32_00 + (n))
 #define V0   R(8)
+/* Of the first packet of a connection from a container to an address of the host's; the others'
+ * bits of the packet's mark stay. */
+#define MARK 0x08000000u
 
 struct rule {
 	struct nlmsghdr *h;
@@ -218,6 +221,23 @@ static void port_rule(struct batch *b, const char *chain, const struct nft_map *
 	rule_end(&r);
 }
 
+/* Postrouting cannot tell by the interface that a packet came from a container: where bridged
+ * packets pass the IP hooks (br_netfilter) there is none. */
+static void mark_rule(struct batch *b)
+{
+	struct rule r = rule_begin(b, "prerouting");
+
+	is_ours(&r, NFT_META_IIFGROUP, true);
+	is_local(&r);
+	meta(&r, NFT_META_MARK, R(0));
+	mask(&r, R(0), &(uint32_t){ ~MARK }, &(uint32_t){ MARK }, 4);
+	expr_begin(&r, "meta");
+	put_u32(r.h, NFTA_META_KEY, NFT_META_MARK);
+	put_u32(r.h, NFTA_META_SREG, R(0));
+	expr_end(&r);
+	rule_end(&r);
+}
+
 static void rules(struct batch *b)
 {
 	static const char *const nat[] = { "prerouting", "output" };
@@ -244,6 +264,7 @@ static void rules(struct batch *b)
 		verdict(&r, NF_DROP);
 		rule_end(&r);
 	}
+	mark_rule(b);
 	for (size_t c = 0; c < ARRAY_SIZE(nat); c++)
 		for (size_t i = 0; i < NFT_MAPS; i++)
 			port_rule(b, nat[c], &nft_maps[i]);
@@ -252,11 +273,13 @@ static void rules(struct batch *b)
 	is_ours(&r, NFT_META_OIFGROUP, false);
 	masquerade(&r);
 	rule_end(&r);
-	/* A container that reaches its neighbour by the host's port: the answer has to come back
-	 * by the host. */
+	/* A container that reaches its neighbour, or itself, by the host's port: the answer has to
+	 * come back by the host. */
 	r = rule_begin(b, "postrouting");
-	is_ours(&r, NFT_META_IIFGROUP, true);
 	is_ours(&r, NFT_META_OIFGROUP, true);
+	meta(&r, NFT_META_MARK, R(0));
+	mask(&r, R(0), &(uint32_t){ MARK }, &(uint32_t){ 0 }, 4);
+	cmp(&r, NFT_CMP_NEQ, R(0), &(uint32_t){ 0 }, 4);
 	expr_begin(&r, "ct");
 	put_u32(r.h, NFTA_CT_DREG, R(0));
 	put_u32(r.h, NFTA_CT_KEY, NFT_CT_STATUS);

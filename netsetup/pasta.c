@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -29,7 +30,10 @@ static char *port_option(const struct net_port *p)
 		   : xasprintf("%u:%u", p->host, p->inner);
 }
 
-static char **arguments(const struct net_request *q, const char *dir, pid_t pid)
+/* Its descriptors: by /proc/PID/ns it could not open them, as it gives up its privileges first. */
+enum { NETNS = 3, USERNS = 4, FREE = 1000 };
+
+static char **arguments(const struct net_request *q, const char *dir, bool userns)
 {
 	char **v = NULL;
 	bool tcp = false, udp = false;
@@ -37,6 +41,8 @@ static char **arguments(const struct net_request *q, const char *dir, pid_t pid)
 	strv_push(&v, xstrdup("pasta"));
 	strv_push(&v, xstrdup("--config-net"));
 	strv_push(&v, xstrdup("--quiet"));
+	/* Else the gateway's address would be the host's loopback. */
+	strv_push(&v, xstrdup("--no-map-gw"));
 	strv_push(&v, xstrdup("--pid"));
 	strv_push(&v, xasprintf("%s/" PID_FILE, dir));
 	strv_push(&v, xstrdup("--ns-ifname"));
@@ -58,11 +64,23 @@ static char **arguments(const struct net_request *q, const char *dir, pid_t pid)
 		strv_push(&v, xstrdup(*o));
 		strv_push(&v, xstrdup("none"));
 	}
-	strv_push(&v, xasprintf("%d", (int)pid));
+	if (geteuid() == 0) { /* else it becomes nobody, who may not enter */
+		strv_push(&v, xstrdup("--runas"));
+		strv_push(&v, xstrdup("0"));
+	}
+	if (userns) {
+		strv_push(&v, xstrdup("--userns"));
+		strv_push(&v, xasprintf("/proc/self/fd/%d", USERNS));
+	} else {
+		strv_push(&v, xstrdup("--netns-only"));
+	}
+	strv_push(&v, xstrdup("--no-netns-quit")); /* pasta_stop() ends it */
+	strv_push(&v, xstrdup("--netns"));
+	strv_push(&v, xasprintf("/proc/self/fd/%d", NETNS));
 	return v;
 }
 
-static int start(char *const *argv, int output, pid_t *ret)
+static int start(char *const *argv, int output, int netns, int userns, pid_t *ret)
 {
 	posix_spawn_file_actions_t a;
 	posix_spawnattr_t attr;
@@ -75,6 +93,12 @@ static int start(char *const *argv, int output, pid_t *ret)
 	posix_spawn_file_actions_addopen(&a, 0, "/dev/null", O_RDWR, 0);
 	posix_spawn_file_actions_adddup2(&a, output, 1);
 	posix_spawn_file_actions_adddup2(&a, output, 2);
+	/* By way of numbers that nobody has: the first dup2 must not close the second's source. */
+	posix_spawn_file_actions_adddup2(&a, netns, FREE);
+	if (userns >= 0)
+		posix_spawn_file_actions_adddup2(&a, userns, USERNS);
+	posix_spawn_file_actions_adddup2(&a, FREE, NETNS);
+	posix_spawn_file_actions_addclose(&a, FREE);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	posix_spawnattr_setsigmask(&attr, &none);
@@ -98,17 +122,38 @@ static void read_output(int fd, char *text, size_t size)
 			*p = ' ';
 }
 
-int pasta_start(const struct net_request *q, const char *dir, pid_t pid, struct err *e)
+/* The process's user namespace, -EBADF if it is ours. */
+static int open_userns(pid_t pid, int *ret, struct err *e)
 {
-	_cleanup_close_ int output = memfd_create("pasta", MFD_CLOEXEC);
-	_cleanup_strv_ char **argv = arguments(q, dir, pid);
+	_cleanup_close_ int fd = -EBADF;
+	struct stat own, its;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &its) < 0)
+		return err_errno(e, errno, "open %s", path);
+	if (stat("/proc/self/ns/user", &own) < 0)
+		return err_errno(e, errno, "stat /proc/self/ns/user");
+	*ret = own.st_ino == its.st_ino ? -EBADF : steal_fd(&fd);
+	return 0;
+}
+
+int pasta_start(const struct net_request *q, const char *dir, int netns, pid_t pid, struct err *e)
+{
+	_cleanup_close_ int output = memfd_create("pasta", MFD_CLOEXEC), userns = -EBADF;
+	_cleanup_strv_ char **argv = NULL;
 	char text[512];
 	pid_t child;
 	int status, r;
 
 	if (output < 0)
 		return err_errno(e, errno, "memfd_create");
-	r = start(argv, output, &child);
+	r = open_userns(pid, &userns, e);
+	if (r < 0)
+		return r;
+	argv = arguments(q, dir, userns >= 0);
+	r = start(argv, output, netns, userns, &child);
 	if (r == -ENOENT)
 		return err_set(
 		    e, ENOENT, "--network pasta: no program \"pasta\" (Debian: passt) in PATH");

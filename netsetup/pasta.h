@@ -4,8 +4,8 @@
 
 #include "netsetup/network.h"
 
-/* Starts it for the process pid and waits until the namespace is configured. It goes on in the
- * background; its number is in the state directory. */
-int pasta_start(const struct net_request *q, const char *dir, pid_t pid, struct err *e);
+/* Starts it for the namespace netns, which is the process pid's, and waits until the namespace is
+ * configured. It goes on in the background; its number is in the state directory. */
+int pasta_start(const struct net_request *q, const char *dir, int netns, pid_t pid, struct err *e);
 /* Ends it, if it runs. */
 int pasta_stop(int dirfd, struct err *e);

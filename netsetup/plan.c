@@ -161,7 +161,7 @@ int net_attach(struct net_plan *p, int netns, int pid, struct err *e)
 	int r;
 
 	if (p->q->kind == NET_PASTA)
-		return pasta_start(p->q, p->dir, pid, e);
+		return pasta_start(p->q, p->dir, netns, pid, e);
 	if (!has_link(p->q->kind))
 		return 0;
 	r = batch_open(NETLINK_ROUTE, &b, e);

@@ -1,0 +1,453 @@
+"""run --network: real traffic in throwaway namespaces, seen by ip, bridge, nft and conntrack."""
+import os
+import shutil
+import socket
+import subprocess
+
+from lib import host, kernel
+from lib.container import must
+from lib.net import Net, addresses, claims, elements, links, observe, ping, say, sh, wait
+from lib.testing import bailey_only, cases, timeout
+
+WHY = "peers make no networks"
+
+
+def tools(t, *names):
+    for n in names:
+        t.need(shutil.which(n), f"no {n} here (tools/deps test)")
+
+
+@bailey_only(WHY)
+@timeout(180)
+def test_bridge(t):
+    """Container to container, to the host, and to the outside: TCP, UDP, ICMP, both families."""
+    tools(t, "ip", "nft", "conntrack")
+    n = Net(t, outside=True)
+    a, b = n.container("--network", "bridge"), n.container("--network", "bridge")
+    pid_a, pid_b = a.pid(), b.pid()
+    (a4, a6), (b4, b6) = addresses(pid_a), addresses(pid_b)
+    gateway4, gateway6 = addresses(None, "bailey0")
+    n.echo(pid_a, 80)
+    n.echo(n.outside, 80)
+    n.echo(None, 81)
+    for kind in ("tcp", "udp"):
+        t.eq(say(pid_b, kind, a4, 80), f"{b4} hello", f"{kind} from b to a")
+        t.eq(say(pid_b, kind, a6, 80), f"{b6} hello", f"{kind} from b to a, IPv6")
+        t.true(say(None, kind, a4, 80).endswith(" hello"), f"{kind} from the host to a")
+        t.true(say(None, kind, a6, 80).endswith(" hello"), f"{kind} from the host to a, IPv6")
+        t.eq(say(pid_a, kind, gateway4, 81), f"{a4} hello", f"{kind} from a to the host")
+        t.eq(say(pid_a, kind, gateway6, 81), f"{a6} hello", f"{kind} from a to the host, IPv6")
+        t.eq(say(pid_a, kind, "192.0.2.2", 80), "192.0.2.1 hello", f"{kind} to the outside, masqueraded")
+        t.eq(say(pid_a, kind, "2001:db8::2", 80), "2001:db8::1 hello", f"{kind} to the outside, IPv6")
+    for host in (b4, b6, "192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2"):
+        t.true(ping(pid_a, host), f"ping from a to {host}")
+    t.has(sh("conntrack -L -p udp 2>/dev/null"), "dst=192.0.2.1", "the outside's answers come to the host")
+    eth0 = observe("ip -j -d link show eth0", pid_a)[0]
+    t.eq((eth0["linkinfo"]["info_kind"], eth0["mtu"]), ("veth", 1500))
+    ports = [p["ifname"] for p in observe("bridge -j link") if p.get("master") == "bailey0"]
+    t.eq(len(ports), 2, f"ports of the bridge: {ports}")
+    for dst in ("-4", "-6"):
+        t.eq([r["dst"] for r in observe(f"ip -j {dst} route show default", pid_a)], ["default"])
+
+
+@bailey_only(WHY)
+@timeout(180)
+def test_published(t):
+    """From outside, from the host by each of its addresses, from a neighbour, from itself."""
+    tools(t, "ip", "nft", "conntrack")
+    n = Net(t, outside=True)
+    a = n.container("--network", "bridge", "-p", "8080:80", "-p", "8080:80/udp", "-p", "127.0.0.1:9:80",
+                    "-p", "[2001:db8::1]:9:80")
+    b = n.container("--network", "bridge")
+    pid_a, pid_b = a.pid(), b.pid()
+    n.echo(pid_a, 80)
+    t.eq(elements(), 6)
+    for kind in ("tcp", "udp"):
+        t.eq(say(n.outside, kind, "192.0.2.1", 8080), "192.0.2.2 hello", f"{kind} from outside")
+        t.eq(say(n.outside, kind, "2001:db8::1", 8080), "2001:db8::2 hello", f"{kind} from outside, IPv6")
+        for host in ("127.0.0.1", "192.0.2.1", "2001:db8::1"):
+            t.true(say(None, kind, host, 8080).endswith(" hello"), f"{kind} from the host by {host}")
+        for who, pid in (("neighbour", pid_b), ("itself", pid_a)):
+            for host in ("192.0.2.1", "2001:db8::1"):
+                t.true(say(pid, kind, host, 8080).endswith(" hello"), f"{kind} from {who} by {host}")
+    t.true(say(None, "tcp", "127.0.0.1", 9).endswith(" hello"), "one address alone: loopback")
+    t.has(say(n.outside, "tcp", "192.0.2.1", 9, 2), "failed", "not another")
+    t.eq(say(n.outside, "tcp", "2001:db8::1", 9), "2001:db8::2 hello", "one address alone: IPv6")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_host_loopback_is_protected(t):
+    """route_localnet must not open what listens on 127.0.0.1 to those on the bridge."""
+    tools(t, "ip", "nft")
+    n = Net(t)
+    a = n.container("--network", "bridge")
+    pid = a.pid()
+    k = socket.socket()
+    k.bind(("127.0.0.1", 7777))
+    k.listen()
+    t.later(k.close)
+    gateway = observe("ip -j route show default", pid)[0]["gateway"]
+    sh("echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet;"
+       f"ip addr flush dev lo; ip route add 127.0.0.1 via {gateway} src {addresses(pid)[0]};"
+       "ip route del local 127.0.0.0/8 dev lo table local 2>/dev/null || true", pid)
+    t.has(say(pid, "tcp", "127.0.0.1", 7777, 2), "failed", "the host's loopback from a container")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_nothing_left(t):
+    tools(t, "ip", "nft", "conntrack")
+    n = Net(t)
+    before = links()
+    a = n.container("--network", "bridge", "-p", "8080:80", "-p", "8081:81/udp")
+    b = n.container("--network", "ptp", "-p", "8082:80")
+    t.eq((len(claims()), elements()), (2 + 2 + 2 + 1, 6))
+    must(a.delete("--force"))
+    os.kill(b.pid(), 9)  # the namespace goes before
+    b.wait_status("stopped")
+    wait(lambda: [l for l in links() if l.startswith("bv")] == [], "end of the namespace")
+    must(b.delete())
+    t.eq((claims(), elements()), ([], 0))
+    t.eq(sorted(set(links()) - set(before)), ["bailey0"], "links")
+    must(t.runtime("network", "rm", "bridge"))
+    t.eq(links(), before, "links after network rm")
+
+
+STEPS = ("sendto", "symlinkat", "renameat", "setns", "socket", "unlinkat", "connect", "bind")
+
+
+@bailey_only(WHY)
+@cases(**{s: (s,) for s in STEPS})
+@timeout(300)
+def test_killed_at(t, call):
+    """SIGKILL at each call of a kind that a run makes; delete --force takes all of it back."""
+    tools(t, "strace", "nft")
+    n = Net(t)
+    warm = n.container("--network", "bridge", "-p", "9000:80")
+    must(warm.delete("--force"))
+    before = links()
+    c = t.container("/probe", "sleep")
+    c._write()
+    for when in range(1, 80):
+        r = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                            f"inject={call}:signal=KILL:when={when}",
+                            *t.runtime.argv("run", "--bundle", c.bundle.path, "--detach", "--network", "bridge",
+                                            "-p", "8080:80", "-p", "8080:80/udp", c.id)],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           timeout=60)
+        must(c.delete("--force"))
+        wait(lambda: links() == before, f"end of the links after SIGKILL at {call} {when}")
+        t.eq((claims(), elements()), ([], 0), f"after SIGKILL at {call} {when}")
+        t.eq(os.path.exists(os.path.join(t.root, c.id)), False, "state")
+        if r.returncode == 0:
+            break
+    t.eq(r.returncode, 0, "all of them were tried")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_killed_delete(t):
+    tools(t, "strace", "nft")
+    n = Net(t)
+    c = t.container("/probe", "sleep")
+    for when in range(1, 30):
+        n.run(c, "--network", "bridge", "-p", "8080:80/udp")
+        r = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", "trace=sendto,unlinkat", "-e",
+                            f"inject=sendto,unlinkat:signal=KILL:when={when}",
+                            *t.runtime.argv("delete", "--force", c.id)], timeout=60)
+        must(c.delete("--force"))
+        t.eq((claims(), elements(), links()), ([], 0, ["bailey0", "lo"]), f"SIGKILL at {when}")
+        if r.returncode == 0:
+            break
+    t.eq(r.returncode, 0, "all of them were tried")
+
+
+@bailey_only(WHY)
+@timeout(400)
+def test_two_hundred_at_once(t):
+    tools(t, "ip")
+    Net(t)
+    first = t.container("/probe", "sleep", cgroups_path=False)
+    first._write()
+    names = [f"{t.mark}-x{i}" for i in range(200)]
+    procs = [t.runtime.spawn("run", "--bundle", first.bundle.path, "--detach", "--network", "bridge", n,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+             for n in names]
+    for n in names:
+        t.later(t.runtime, "delete", "--force", n)
+    for p in procs:
+        t.eq(p.wait(timeout=300), 0, "run")
+    users = must(t.runtime("network", "inspect", "bridge")).json()["addresses"]
+    t.eq(len(users), 400)
+    t.eq(len({u["address"] for u in users}), 400, "different addresses")
+    t.eq(sorted(u["container"] for u in users), sorted(names * 2), "two each")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_dead_owner(t):
+    """An address whose container's directory was removed by hand is given out again."""
+    n = Net(t)
+    a = n.container("--network", "bridge", "--ip", "10.200.0.77")
+    os.kill(a.pid(), 9)
+    a.wait_status("stopped")
+    b = t.container("/probe", "sleep")
+    t.fails(b.run("--detach", "--network", "bridge", "--ip", "10.200.0.77"), "taken by", a.id)
+    os.rename(os.path.join(t.root, a.id), os.path.join(t.tmp, "gone"))
+    n.run(b, "--network", "bridge", "--ip", "10.200.0.77")
+    t.eq(addresses(b.pid())[0], "10.200.0.77")
+    os.rename(os.path.join(t.tmp, "gone"), os.path.join(t.root, a.id))
+    must(a.delete("--force"))
+    t.eq(len(claims()), 2, "the former owner's end takes nothing from the new one")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_reload(t):
+    tools(t, "nft")
+    n = Net(t, outside=True)
+    a = n.container("--network", "bridge", "-p", "8080:80")
+    n.echo(a.pid(), 80)
+    for flush in ("nft flush ruleset", "nft flush table inet bailey", "nft delete map inet bailey ports4 || true"):
+        sh(flush)
+        t.eq(must(t.runtime("network", "reload")).out, "1 ports\n")
+        t.eq(say(n.outside, "tcp", "192.0.2.1", 8080), "192.0.2.2 hello", f"after {flush}")
+        t.eq(elements(), 2)
+    must(a.delete("--force"))
+    t.eq(elements(), 0)
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_udp_flow_moves_on(t):
+    """A sender that never pauses reaches the new container, not the old one's address."""
+    tools(t, "conntrack")
+    n = Net(t, outside=True)
+    a = n.container("--network", "bridge", "-p", "53:53/udp")
+    n.echo(a.pid(), 53)
+    t.eq(say(n.outside, "udp", "192.0.2.1", 53, source=4444), "192.0.2.2 hello")
+    t.has(sh("conntrack -L -p udp --orig-port-dst 53 2>/dev/null"), "dport=53", "the flow")
+    must(a.delete("--force"))
+    t.eq(sh("conntrack -L -p udp --orig-port-dst 53 2>/dev/null"), "", "the flow is forgotten")
+    t.has(say(n.outside, "udp", "192.0.2.1", 53, 1, source=4444), "failed", "nobody there")
+    b = n.container("--network", "bridge", "-p", "53:53/udp")
+    n.echo(b.pid(), 53)
+    t.eq(say(n.outside, "udp", "192.0.2.1", 53, source=4444), "192.0.2.2 hello", "the new one")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_options(t):
+    n = Net(t)
+    c = t.container()
+    opts = ("--network", "bridge", "--ip", "10.200.0.9", "--mac", "02:00:5e:10:00:01", "--dns", "192.0.2.53",
+            "--dns", "2001:db8::53", "--add-host", "db:10.9.9.9", "--add-host", "six:2001:db8::9",
+            "--hostname", "web")
+    out = must(c.sh("cat /etc/resolv.conf /etc/hosts /etc/hostname; hostname; cat /sys/class/net/eth0/address;"
+                    "echo x >> /etc/hosts || echo read-only", *opts)).out
+    for line in ("nameserver 192.0.2.53\nnameserver 2001:db8::53\n", "10.9.9.9\tdb\n", "2001:db8::9\tsix\n",
+                 "10.200.0.9\tweb\n", "web\nweb\n", "02:00:5e:10:00:01\n", "read-only\n"):
+        t.has(out, line)
+    t.eq(claims(), [], "after run has deleted it")
+
+
+@bailey_only(WHY)
+def test_resolv_conf_of_the_host(t):
+    Net(t)
+    c = t.container()
+    for text, want in (
+            ("nameserver 192.0.2.1\nsearch example.org\n", "nameserver 192.0.2.1\nsearch example.org\n"),
+            ("nameserver 127.0.0.1\nnameserver 192.0.2.2\n", "nameserver 192.0.2.2\n"),
+            ("nameserver 127.0.0.53\noptions edns0\n", "nameserver 192.0.2.3\nsearch real\n")):
+        os.makedirs("/run/systemd/resolve", exist_ok=True)
+        with open("/run/systemd/resolve/resolv.conf", "w") as f:
+            f.write("nameserver 192.0.2.3\nsearch real\n")
+        if os.path.lexists("/etc/resolv.conf"):
+            os.unlink("/etc/resolv.conf")
+        with open("/etc/resolv.conf", "w") as f:
+            f.write(text)
+        t.eq(must(c.sh("cat /etc/resolv.conf", "--network", "none")).out, want)
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_refused(t):
+    n = Net(t)
+    a = n.container("--network", "bridge", "--ip", "10.200.0.5", "-p", "8080:80")
+    c = t.container("/probe", "sleep")
+    k = socket.socket()
+    k.bind(("0.0.0.0", 8888))
+    k.listen()
+    t.later(k.close)
+    for opts, text in (
+            (("--ip", "10.200.0.6"), "needs --network"),
+            (("--network", "bridge", "--ip", "10.200.0.5"), f"taken by {t.root}/{a.id}"),
+            (("--network", "bridge", "--ip", "10.200.0.1"), "not an address for containers"),
+            (("--network", "bridge", "--ip", "192.0.2.1"), "not an address for containers"),
+            (("--network", "bridge", "-p", "8080:80"), "taken by"),
+            (("--network", "bridge", "-p", "8888:80"), "listens there"),
+            (("--network", "bridge", "-p", "198.51.100.9:8081:80"), "no such address"),
+            (("--network", "bridge", "-p", "0:80"), "not a port"),
+            (("--network", "bridge", "-p", "80"), "one port only"),
+            (("--network", "bridge", "-p", "80:80/icmp"), "unknown protocol"),
+            (("--network", "bridge", "--mac", "01:00:5e:10:00:01"), "of a group"),
+            (("--network", "none", "-p", "80:80"), "publishes no ports"),
+            (("--network", "nosuch"), "does not exist"),
+            (("--network", "macvlan"), "needs :interface"),
+            (("--network", "bridge:x"), "must be none, host"),
+            (("--network", "none", "--dns", "x"), "must be an ip address"),
+            (("--network", "none", "--add-host", "x"), "must be name:address")):
+        t.fails(c.run("--detach", *opts), text)
+        t.eq((len(claims()), elements(), len(links())), (3, 2, 3), f"after {opts}")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_kinds_without_links(t):
+    n = Net(t)
+    own, other = kernel.ns_inode("net"), n.namespace()
+    c = t.container()
+    t.eq(must(c.sh("readlink /proc/self/ns/net", "--network", "host")).out.strip(), own)
+    t.eq(must(c.sh("readlink /proc/self/ns/net", "--network", f"ns:/proc/{other}/ns/net")).out.strip(),
+         kernel.ns_inode("net", other))
+    t.eq(must(c.sh("ls /sys/class/net", "--network", "none")).out, "lo\n")
+    t.eq(links(), ["lo"])
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_ptp(t):
+    tools(t, "nft")
+    n = Net(t, outside=True)
+    a = n.container("--network", "ptp", "-p", "8080:80")
+    b = n.container("--network", "bridge")
+    (a4, a6) = addresses(a.pid())
+    n.echo(a.pid(), 80)
+    n.echo(n.outside, 80)
+    for kind in ("tcp", "udp"):
+        t.eq(say(b.pid(), kind, a4, 80).split()[1:], ["hello"], "from another network")
+        t.eq(say(b.pid(), kind, a6, 80).split()[1:], ["hello"], "from another network, IPv6")
+        t.eq(say(a.pid(), kind, "192.0.2.2", 80), "192.0.2.1 hello", "to the outside")
+        t.eq(say(a.pid(), kind, "2001:db8::2", 80), "2001:db8::1 hello", "to the outside, IPv6")
+    for host in ("127.0.0.1", "192.0.2.1"):
+        t.true(say(None, "tcp", host, 8080).endswith(" hello"), f"from the host by {host}")
+    t.eq(say(n.outside, "tcp", "192.0.2.1", 8080), "192.0.2.2 hello", "from outside")
+    t.eq([x["prefixlen"] for x in observe("ip -j -4 addr show eth0", a.pid())[0]["addr_info"]], [32])
+
+
+@bailey_only(WHY)
+@cases(macvlan=("macvlan",), ipvlan=("ipvlan",))
+@timeout(120)
+def test_sub_interface(t, kind):
+    n = Net(t, outside=True)
+    probe = subprocess.run(["ip", "link", "add", "link", "up0", "name", "try0", "type", kind],
+                           stderr=subprocess.DEVNULL)
+    t.need(probe.returncode == 0, f"this kernel has no {kind}")
+    sh("ip link del try0")
+    a = n.container("--network", f"{kind}:up0", "--ip", "192.0.2.77/24", "--gateway", "192.0.2.2",
+                    "--ip6", "2001:db8::77/64")
+    pid = a.pid()
+    n.echo(n.outside, 80)
+    t.eq(say(pid, "tcp", "192.0.2.2", 80), "192.0.2.77 hello", "with its own address")
+    t.eq(say(pid, "udp", "2001:db8::2", 80), "2001:db8::77 hello", "with its own address, IPv6")
+    t.eq(observe("ip -j -d link show eth0", pid)[0]["linkinfo"]["info_kind"], kind)
+    t.eq(observe("ip -j route show default", pid)[0]["gateway"], "192.0.2.2")
+    must(a.delete("--force"))
+    t.eq(links(), ["lo", "up0"])
+    t.fails(t.container("/probe").run("--network", f"{kind}:nosuch"), "nosuch")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_named(t):
+    tools(t, "nft")
+    n = Net(t)
+    net = t.runtime
+    must(net("network", "create", "--subnet", "10.9.0.0/24", "--subnet6", "fd09::/64", "--mtu", "1400",
+             "--isolated", "web"))
+    must(net("network", "create", "--subnet", "10.10.0.0/24", "--isolated", "db"))
+    t.fails(net("network", "create", "web"), "exists already")
+    t.fails(net("network", "create", "--subnet", "10.9.0.0/33", "bad"), "no ip address")
+    t.fails(net("network", "create", "macvlan"), "meaning of its own")
+    t.fails(net("network", "create", "../x"), "network name")
+    t.has(must(net("network", "ls")).out, "10.9.0.0/24")
+    a, b = n.container("--network", "web", "-p", "8080:80"), n.container("--network", "web")
+    c = n.container("--network", "db")
+    d = n.container("--network", "bridge")
+    n.echo(a.pid(), 80)
+    a4, a6 = addresses(a.pid())
+    t.eq((a4, a6), ("10.9.0.2", "fd09::2"))
+    t.eq(observe("ip -j link show eth0", a.pid())[0]["mtu"], 1400)
+    t.eq(say(b.pid(), "tcp", a4, 80), "10.9.0.3 hello", "within")
+    t.true(say(b.pid(), "tcp", "10.9.0.1", 8080).endswith(" hello"), "within, by the published port")
+    for who in (c, d):
+        t.has(say(who.pid(), "tcp", a4, 80, 2), "failed", "isolated from the others")
+    inspect = must(net("network", "inspect", "web")).json()
+    t.eq(inspect["network"]["isolated"], True)
+    t.eq({u["container"] for u in inspect["addresses"]}, {a.id, b.id})
+    t.fails(net("network", "rm", "web"), "in use")
+    for x in (a, b, c, d):
+        must(x.delete("--force"))
+    must(net("network", "rm", "web"))
+    must(net("network", "rm", "db"))
+    t.eq(links(), ["bailey0", "lo"])
+    t.fails(net("network", "inspect", "web"), "does not exist")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_subnet_of_its_own(t):
+    """The default network's subnet is one that no route of the host has."""
+    n = Net(t)
+    sh("ip link add x type bridge; ip addr add 10.200.0.1/22 dev x; ip link set x up; ip route add 10.200.16.0/20 dev x")
+    a = n.container("--network", "bridge")
+    t.eq(addresses(a.pid())[0], "10.200.32.2")
+
+
+@bailey_only(WHY)
+def test_nothing_without_it(t):
+    """A container of an engine's makes no network, and loads nothing for it."""
+    tools(t, "strace")
+    Net(t)
+    c = t.container("/probe", "exit", "0")
+    c._write()
+    out = os.path.join(t.tmp, "trace")
+    subprocess.run(["strace", "-f", "-o", out, "-e", "trace=open,openat,socket",
+                    *t.runtime.argv("run", "--bundle", c.bundle.path, c.id)], check=True, timeout=60)
+    with open(out) as f:
+        trace = f.read()
+    t.has(trace, "config.json")
+    for word in ("libmnl", "bailey-net", "AF_NETLINK"):
+        t.lacks(trace, word)
+
+
+@bailey_only(WHY)
+@cases(root=(False,), user=(True,))
+@timeout(120)
+def test_pasta(t, rootless):
+    tools(t, "pasta")
+    n = Net(t, outside=True)
+    t.need(os.path.exists("/dev/net/tun"), "no /dev/net/tun")
+    if rootless and os.stat("/dev/net/tun").st_mode & 0o6 != 0o6:  # as distributions have it, but not this machine
+        node = os.path.join(t.tmp, "tun")
+        os.mknod(node, 0o020666, os.stat("/dev/net/tun").st_rdev)
+        os.chmod(node, 0o666)
+        kernel.mount(node, "/dev/net/tun", None, kernel.MS_BIND)
+    uid = host.SINGLE_UID
+    a = t.container("/probe", "sleep", cgroups_path=not rootless, runtime=t.as_user(uid) if rootless else None)
+    if rootless:
+        a.config.rootless(uid, uid)
+        a.bundle.chown(uid, uid)
+        os.chown(a.bundle.path, uid, uid)
+    r = a.run("--detach", "--network", "pasta", "-p", "8080:80")
+    t.ok(r)
+    pid = a.pid()
+    n.echo(pid, 80)
+    n.echo(n.outside, 81)
+    t.true(say(n.outside, "tcp", "192.0.2.1", 8080).endswith(" hello"), "from outside")
+    t.eq(say(pid, "tcp", "192.0.2.2", 81), "192.0.2.1 hello", "to the outside")
+    with open(os.path.join(a.runtime.root, a.id, "pasta.pid")) as f:
+        pasta = int(f.read())
+    must(a.delete("--force"))
+    t.true(kernel.process_state(pasta) in (None, "Z", "X"), "pasta has ended")
