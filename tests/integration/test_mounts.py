@@ -185,7 +185,8 @@ def test_propagation_of_a_mount(t, option):
     if kind == "shared":
         t.has(m, "shared")
     else:
-        t.eq(m, {"private": [], "slave": ["master"], "unbindable": ["unbindable"]}[kind])
+        t.eq(m, {"private": [], "unbindable": ["unbindable"],
+                 "slave": [] if t.in_machine else ["master"]}[kind])  # its master is the host's
 
 
 def test_slave_receives_host_mounts(t):

@@ -247,6 +247,52 @@ def _ip(t, *args):
 
 @MACHINE
 @timeout(120)
+def test_loopback_only(t):
+    """Where the namespace has nothing; and the sizes that the vm section asks for."""
+    c = t.container("/bin/sh", "-c", "ls /sys/class/net; ip -o addr; nproc; "
+                    "grep MemTotal /proc/meminfo; cat /proc/cmdline")
+    kernel_path = _kernel(t)
+    c.config["vm"] = {"kernel": {"path": kernel_path, "parameters": ["a.parameter=x"]},
+                      "hwConfig": {"vcpus": 2, "memory": 256 * MIB}}
+    out = must(c.run(timeout=60)).out
+    lines = out.splitlines()
+    t.has(lines, "lo")
+    t.eq([l.split()[1] for l in lines if " inet" in l], ["lo", "lo"], "interfaces with addresses")
+    t.has(lines, "2", "CPUs")
+    t.has(out, "127.0.0.1/8")
+    t.has(out, " a.parameter=x")
+    total = vm.number(out, r"MemTotal:\s+(\d+) kB")
+    t.true(170 * 1024 < total < 256 * 1024, f"{total} KiB of memory")
+
+
+def _kernel(t):
+    for path in (os.path.join(os.path.dirname(t.runtime.path), "guest/vmlinux"),
+                 "/usr/local/lib/bailey/guest/vmlinux"):
+        if os.path.exists(path):
+            return path
+    t.skip("no guest kernel beside the program (make guest-kernel)")
+    return None
+
+
+@MACHINE
+@timeout(120)
+def test_memory_of_the_guest_used_up(t):
+    """What takes too much is killed in the guest; the rest of the container lives on. If it is the
+    payload, that is how it ends."""
+    c = t.container()
+    c.config.linux["resources"]["memory"] = {"limit": 64 * MIB}
+    vm.boot(c, "/probe", "sleep")
+    eater = ("/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1")
+    t.eq(c.exec(*eater, timeout=60).code, 137, "killed in the guest")
+    t.eq(must(c.exec("/bin/echo", "alive")).out, "alive\n")
+    must(c.delete("--force"))
+    c = t.container(*eater)
+    c.config.linux["resources"]["memory"] = {"limit": 64 * MIB}
+    t.eq(c.run("--isolation=vm", timeout=60).code, 137, "killed in the guest")
+
+
+@MACHINE
+@timeout(120)
 def test_everything_killed(t):
     """The monitor and exec's process by SIGKILL: stopped, and delete leaves nothing."""
     c = t.container()
