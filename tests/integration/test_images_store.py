@@ -271,7 +271,11 @@ def test_many_layers(t):
     lay = Layout(os.path.join(t.tmp, "l"))
     lay.image([rootfs_tar(t)] + [make_tar([entry(f"n{i}", str(i))]) for i in range(120)],
               {"Cmd": ["/bin/cat", "/n0", "/n119"]})
-    t.eq(must(Store(t).run(lay.source)).out, "0119")
+    r = Store(t).run(lay.source)
+    if kernel.release() < (6, 7):
+        t.fails(r, "more than a kernel before Linux 6.7 takes")
+    else:
+        t.eq(must(r).out, "0119")
 
 
 # ---- containers of images ----
