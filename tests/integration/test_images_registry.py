@@ -111,6 +111,23 @@ def test_certificate_that_the_server_wants(t):
     must(s("pull", "--cert-dir", certs.dir, reg.source))
 
 
+@bailey_only("images")
+@timeout(300)
+def test_ordinary_user(t):
+    """In a user namespace of its own, resumed as well."""
+    reg = FaultRegistry(t, big(t))
+    s = Store(t, t.as_user())
+    must(s("images"))
+    part = os.path.join(s.path, "partial", reg.layer(1).replace(":", "-"))
+    with open(part, "wb") as f:
+        f.write(reg.blob(reg.layer(1))[:BIG])
+    os.chown(part, *s.runtime.user)
+    must(s("pull", *PLAIN, reg.source))
+    t.eq([r[2].get("Range") for r in reg.asked(reg.layer(1))], [f"bytes={BIG}-"])
+    t.eq(s.ls("partial"), [])
+    s.check()
+
+
 # ---- names ----
 
 @bailey_only("images")
