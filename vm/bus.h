@@ -1,9 +1,18 @@
-/* What a vCPU's exits reach: device windows and I/O ports (private to vm/). */
+/* What a vCPU's exits reach: device windows and I/O ports, and how a guest ends itself there. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "vm/machine.h"
+#include "vm/virtio.h"
+
+#define VM_DEVICES_MAX 19 /* an interrupt line each, from VM_IRQ_BASE to the I/O APIC's last */
+
+enum machine_end {
+	MACHINE_SHUTDOWN, /* power-off by ACPI */
+	MACHINE_RESET,	  /* by ACPI's reset register or the keyboard controller's command */
+	MACHINE_CRASH,	  /* triple fault: a kernel's panic with reboot=t, or one gone astray */
+	MACHINE_FAILED,	  /* KVM could not go on */
+};
 
 struct bus {
 	struct virtio_device *devices[VM_DEVICES_MAX];

@@ -6,11 +6,11 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "vm/bus.h"
 #include "vm/virtio.h"
 
-#define VM_VCPUS_MAX   32
-#define VM_DEVICES_MAX 19 /* an interrupt line each, from VM_IRQ_BASE to the I/O APIC's last */
-#define VM_IRQ_BASE    5
+#define VM_VCPUS_MAX 32
+#define VM_IRQ_BASE  5
 
 struct machine_config {
 	int kvm;		 /* /dev/kvm */
@@ -24,12 +24,6 @@ struct machine_config {
 	 * log before the console device works. From a vCPU's thread. NULL: no such port. */
 	void (*serial)(void *arg, uint8_t byte);
 	void *serial_arg;
-};
-enum machine_end {
-	MACHINE_SHUTDOWN, /* power-off by ACPI */
-	MACHINE_RESET,	  /* by ACPI's reset register or the keyboard controller's command */
-	MACHINE_CRASH,	  /* triple fault: a kernel's panic with reboot=t, or one gone astray */
-	MACHINE_FAILED,	  /* KVM could not go on */
 };
 
 struct machine;
