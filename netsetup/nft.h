@@ -46,8 +46,8 @@ struct nft_port {
 };
 /* All in one transaction. Existing elements with the same key are -EEXIST. */
 int nft_ports_add(struct batch *b, const struct nft_port *v, size_t n);
-/* One; none there is no error, and neither is no table. */
-int nft_port_del(struct batch *b, const struct nft_port *p);
+/* Those that are not there are no error, and neither is no table. */
+int nft_ports_del(struct batch *b, const struct nft_port *v, size_t n);
 /* Traffic between containers of one isolated bridge that comes by way of the host (its published
  * ports). */
 int nft_isolated_add(struct batch *b, const char *interface);

@@ -70,15 +70,16 @@ static void port_element(struct batch *b, unsigned msg, uint16_t flags, const st
 	    b, msg, flags, map_of(p)->name, key, k, msg == NFT_MSG_NEWSETELEM ? value : NULL, v);
 }
 
-int nft_ports_add(struct batch *b, const struct nft_port *v, size_t n)
+/* One transaction for as many as surely fit. */
+static int ports_change(
+    struct batch *b, unsigned msg, uint16_t flags, const struct nft_port *v, size_t n)
 {
-	/* A transaction for as many as surely fit. */
 	for (size_t i = 0; i < n;) {
 		int r;
 
 		nft_begin(b);
-		for (size_t j = 0; j < 16 && i < n; j++, i++)
-			port_element(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, &v[i]);
+		for (size_t j = 0; j < 32 && i < n; j++, i++)
+			port_element(b, msg, flags, &v[i]);
 		r = nft_end(b, NULL);
 		if (r < 0)
 			return r;
@@ -86,14 +87,23 @@ int nft_ports_add(struct batch *b, const struct nft_port *v, size_t n)
 	return 0;
 }
 
-int nft_port_del(struct batch *b, const struct nft_port *p)
+int nft_ports_add(struct batch *b, const struct nft_port *v, size_t n)
 {
-	int r;
+	return ports_change(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, v, n);
+}
 
-	nft_begin(b);
-	port_element(b, NFT_MSG_DELSETELEM, 0, p);
-	r = nft_end(b, NULL);
-	return r == -ENOENT ? 0 : r;
+int nft_ports_del(struct batch *b, const struct nft_port *v, size_t n)
+{
+	int r = ports_change(b, NFT_MSG_DELSETELEM, 0, v, n);
+
+	if (r != -ENOENT)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		r = ports_change(b, NFT_MSG_DELSETELEM, 0, &v[i], 1);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	return 0;
 }
 
 int nft_isolated_add(struct batch *b, const char *interface)

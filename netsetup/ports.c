@@ -175,9 +175,9 @@ static int publish(struct batch *b, const struct nft_port *v, size_t n, struct e
 
 	/* The claims are this container's: what is there was left by a dead one. */
 	if (r == -EEXIST) {
-		for (size_t i = 0; i < n; i++)
-			(void)nft_port_del(b, &v[i]);
-		r = nft_ports_add(b, v, n);
+		r = nft_ports_del(b, v, n);
+		if (r == 0)
+			r = nft_ports_add(b, v, n);
 	}
 	return r < 0 ? err_errno(e, -r, "nftables: publish the ports") : 0;
 }
@@ -203,34 +203,30 @@ int ports_publish(
 	return r;
 }
 
-static int release_key(int ports, struct batch *b, const char *key, const char *dir, struct err *e)
+/* The rules of those keys that are dir's. */
+static int rules_of_keys(int ports, char *const *keys, const char *dir, struct nft_port *ret,
+    size_t *ret_n, struct err *e)
 {
-	struct ip ip4 = { .family = AF_INET }, ip6 = { .family = AF_INET6 };
-	struct nft_port rules[2];
-	struct net_port p;
-	size_t n;
-	int r;
+	const struct ip ip4 = { .family = AF_INET }, ip6 = { .family = AF_INET6 };
 
-	if (key_parse(key, &p) < 0)
-		return err_set(e, EINVAL, "network.json: .ports: \"%s\"", key);
-	if (!claim_is(ports, key, dir))
-		return 0;
-	n = rules_of(&p, &ip4, &ip6, rules);
-	for (size_t i = 0; i < n; i++) {
-		r = nft_port_del(b, &rules[i]);
-		if (r < 0)
-			return err_errno(e, -r, "nftables: take port %s back", key);
+	*ret_n = 0;
+	for (char *const *k = keys; *k; k++) {
+		struct net_port p;
+
+		if (key_parse(*k, &p) < 0)
+			return err_set(e, EINVAL, "network.json: .ports: \"%s\"", *k);
+		if (claim_is(ports, *k, dir))
+			*ret_n += rules_of(&p, &ip4, &ip6, ret + *ret_n);
 	}
-	if (p.proto == IPPROTO_UDP && (r = conntrack_flush_udp(p.host, e)) < 0)
-		return r;
-	r = claim_release(ports, key, dir);
-	return r < 0 ? err_errno(e, -r, "give port %s back", key) : 0;
+	return 0;
 }
 
 int ports_release(int run, char *const *keys, const char *dir, struct err *e)
 {
+	_cleanup_free_ struct nft_port *v = xcalloc(2 * strv_len(keys) + 1, sizeof(*v));
 	_cleanup_batch_ struct batch b = BATCH_INIT;
 	_cleanup_close_ int ports = -EBADF;
+	size_t n;
 	int r;
 
 	if (!strv_len(keys))
@@ -238,10 +234,23 @@ int ports_release(int run, char *const *keys, const char *dir, struct err *e)
 	ports = run_dir(run, "ports");
 	if (ports < 0)
 		return err_errno(e, -ports, NET_RUN "/…/ports");
-	r = batch_open(NETLINK_NETFILTER, &b, e);
-	for (char *const *k = keys; r == 0 && *k; k++)
-		r = release_key(ports, &b, *k, dir, e);
-	return r;
+	if ((r = batch_open(NETLINK_NETFILTER, &b, e)) < 0 ||
+	    (r = rules_of_keys(ports, keys, dir, v, &n, e)) < 0)
+		return r;
+	r = nft_ports_del(&b, v, n);
+	if (r < 0)
+		return err_errno(e, -r, "nftables: take the ports back");
+	for (size_t i = 0; i < n; i++)
+		if (v[i].proto == IPPROTO_UDP && (i == 0 || v[i].host != v[i - 1].host) &&
+		    (r = conntrack_flush_udp(v[i].host, e)) < 0)
+			return r;
+	/* Last: who finds the claim gone finds no rule either. */
+	for (char *const *k = keys; *k; k++) {
+		r = claim_release(ports, *k, dir);
+		if (r < 0)
+			return err_errno(e, -r, "give port %s back", *k);
+	}
+	return 0;
 }
 
 struct republishing {
