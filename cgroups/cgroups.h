@@ -94,9 +94,11 @@ int cgroup_of_pid(pid_t pid, char **ret, struct err *e);
  * of "max" is 18446744073709551615, a pids limit of "max" 0. */
 int cgroup_stats_json(const struct cgroup *c, struct json_gen *g, struct err *e);
 /* Blocks until memory.events' oom_kill is above *count, the cgroup is empty or gone, or timeout_ms
- * (-1: none) is over. Returns 1 when empty or gone, else 0; *count is updated in each case, so a
- * rise tells of OOM kills. timeout_ms 0 reads without waiting. */
-int cgroup_wait_oom(const struct cgroup *c, uint64_t *count, int timeout_ms, struct err *e);
+ * (-1: none) is over, or another descriptor can be read (other, -1: none). Returns 1 when empty or
+ * gone, else 0; *count is updated in each case, so a rise tells of OOM kills. timeout_ms 0 reads
+ * without waiting. */
+int cgroup_wait_oom(
+    const struct cgroup *c, int other, uint64_t *count, int timeout_ms, struct err *e);
 
 /* ---- by way of systemd (systemd.c, docs/adr/0005): the cgroup is that of a transient scope ----
  */

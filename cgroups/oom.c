@@ -28,7 +28,8 @@ static int look(int mem, int core, uint64_t *count, bool *rose)
 	return !populated || *rose;
 }
 
-int cgroup_wait_oom(const struct cgroup *c, uint64_t *count, int timeout_ms, struct err *e)
+int cgroup_wait_oom(
+    const struct cgroup *c, int other, uint64_t *count, int timeout_ms, struct err *e)
 {
 	_cleanup_close_ int mem = -EBADF, core = -EBADF;
 	int64_t end = cg_now_ms() + timeout_ms;
@@ -46,8 +47,9 @@ int cgroup_wait_oom(const struct cgroup *c, uint64_t *count, int timeout_ms, str
 		return err_errno(e, -r, "open the events of cgroup %s", cg_name(c->dirfd, name));
 	}
 	for (;;) {
-		struct pollfd p[2] = { { .fd = core, .events = POLLPRI },
-			{ .fd = mem < 0 ? -1 : mem, .events = POLLPRI } };
+		struct pollfd p[] = { { .fd = core, .events = POLLPRI },
+			{ .fd = mem < 0 ? -1 : mem, .events = POLLPRI },
+			{ .fd = other, .events = POLLIN } };
 		int64_t left = timeout_ms < 0 ? -1 : end - cg_now_ms();
 		bool rose = false;
 
@@ -57,9 +59,11 @@ int cgroup_wait_oom(const struct cgroup *c, uint64_t *count, int timeout_ms, str
 			    e, -r, "read the events of cgroup %s", cg_name(c->dirfd, name));
 		if (r > 0)
 			return !rose;
-		if (timeout_ms >= 0 && left <= 0)
+		if (timeout_ms == 0 || (timeout_ms > 0 && left <= 0))
 			return 0;
-		if (poll(p, 2, (int)left) < 0 && errno != EINTR)
+		if (poll(p, ARRAY_SIZE(p), (int)left) < 0 && errno != EINTR)
 			return err_errno(e, errno, "poll");
+		if (p[2].revents)
+			timeout_ms = 0; /* one more look */
 	}
 }

@@ -1,4 +1,5 @@
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 
@@ -9,7 +10,10 @@
 #include "runtime/verbs.h"
 #include "runtime/vm_level.h"
 
-#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_MS	INT64_C(1000000)
+#define STATS_SEQ	1
+#define FRAMES_AT_ONCE	64
+#define GUEST_KILLS_MAX 256 /* between two looks */
 
 struct events_opts {
 	bool stats;
@@ -79,32 +83,114 @@ static bool is_stopped(struct container *c)
 	return container_status(c, &st, &e) < 0 || st == ST_STOPPED;
 }
 
+/* ---- OOM kills ---- */
+
+/* By the host's kernel, of the container's cgroup; at level vm by the machine's, too. */
+struct kills {
+	const struct cgroup *cg;
+	int machine; /* connection that tells of them, or -EBADF */
+	uint64_t host, guest;
+};
+
+/* The next frame from the machine's monitor; 1 when it is STATS' reply. */
+static int hear(struct kills *k, struct err *e)
+{
+	_cleanup_free_ uint8_t *body = NULL;
+	struct gp_header h;
+	struct gp_oom oom;
+	int r = vm_receive(k->machine, &h, &body, e);
+
+	if (r < 0)
+		return r;
+	if (h.seq == STATS_SEQ)
+		return h.type == GP_ERROR ? channel_error(body, h.length, e) : 1;
+	if (h.type == GP_OOM) {
+		memcpy(&oom, body, sizeof(oom));
+		k->guest = oom.kills;
+	}
+	return 0;
+}
+
+/* Kills before the watch are not news; the machine's are counted before STATS' reply. */
+static int kills_begin(const struct container *c, struct kills *k, struct err *e)
+{
+	int r = cgroup_wait_oom(k->cg, -1, &k->host, 0, e);
+
+	if (r != 0 || !c->vm)
+		return r;
+	k->machine = vm_connect(c, e);
+	r = k->machine < 0 ? k->machine : vm_send(k->machine, GP_STATS, STATS_SEQ, NULL, 0, e);
+	while (r == 0)
+		r = hear(k, e);
+	return r > 0 ? 0 : r;
+}
+
+/* Waits for kills; 1: the container has ended, but there may be some in *k all the same. */
+static int kills_wait(struct kills *k, int64_t ms, struct err *e)
+{
+	int r = cgroup_wait_oom(k->cg, k->machine, &k->host, ms > 0 ? (int)ms : 0, e), m = 0;
+	struct pollfd p = { .fd = k->machine, .events = POLLIN };
+
+	/* of one that lives no more than this at a time: it may never stop */
+	for (int n = 0; r >= 0 && m == 0 && (r > 0 || n < FRAMES_AT_ONCE); n++)
+		if (k->machine < 0 || poll(&p, 1, 0) <= 0)
+			break;
+		else
+			m = hear(k, e);
+	if (m == -ECONNRESET) { /* the machine has ended, and soon its cgroup will be empty */
+		close(steal_fd(&k->machine));
+		err_clear(e);
+		m = 0;
+	}
+	return m < 0 ? m : r;
+}
+
+/* One line for each. The guest's count may be anything, and is no reason to print for ever. */
+static int print_kills(
+    const struct container *c, const struct kills *before, const struct kills *k, struct err *e)
+{
+	uint64_t host = k->host > before->host ? k->host - before->host : 0;
+	uint64_t guest = k->guest > before->guest ? k->guest - before->guest : 0;
+	int r = 0;
+
+	if (guest > GUEST_KILLS_MAX)
+		guest = GUEST_KILLS_MAX;
+	for (uint64_t n = host + guest; r == 0 && n; n--)
+		r = print_event("oom", c, NULL, e);
+	return r;
+}
+
 /* Stats each interval, OOM kills at once, until the container has stopped. */
-static int watch(struct container *c, const struct cgroup *cg, int64_t interval_ms, struct err *e)
+static int watch_with(struct container *c, struct kills *k, int64_t interval_ms, struct err *e)
 {
 	int64_t due = now_ms() + interval_ms;
-	uint64_t seen = 0, count = 0;
-	int r;
+	int r = kills_begin(c, k, e);
 
-	/* kills before the watch are not news */
-	r = cgroup_wait_oom(cg, &count, 0, e);
-	seen = count;
 	while (r == 0) {
-		int64_t left = due - now_ms();
+		const struct kills before = *k;
 
-		r = cgroup_wait_oom(cg, &count, left > 0 ? (int)left : 0, e);
-		for (; r >= 0 && seen < count; seen++)
-			if (print_event("oom", c, NULL, e) < 0)
-				return -e->code;
+		r = kills_wait(k, due - now_ms(), e);
+		if (r >= 0 && print_kills(c, &before, k, e) < 0)
+			return -e->code;
 		if (r != 0 || now_ms() < due)
 			continue;
 		if (is_stopped(c))
 			break;
-		r = print_event("stats", c, cg, e);
+		r = print_event("stats", c, k->cg, e);
 		due = now_ms() + interval_ms;
 	}
 	/* With the container gone its cgroup's files may vanish under the reader. */
 	return r < 0 && !is_stopped(c) ? r : 0;
+}
+
+static int watch(struct container *c, const struct cgroup *cg, int64_t interval_ms, struct err *e)
+{
+	struct kills k = { .cg = cg, .machine = -EBADF };
+	int r = watch_with(c, &k, interval_ms, e);
+
+	if (k.machine >= 0)
+		close(k.machine);
+	return r;
 }
 
 static int parse_interval(const char *s, int64_t *ret_ms, struct err *e)

@@ -124,6 +124,17 @@ static int stream(struct client *c, const struct gp_header *h, const uint8_t *bo
 	return 0;
 }
 
+/* From now on; the kills so far come first, so that others can be told from them. */
+static void want_oom(struct client *c)
+{
+	const struct gp_oom oom = { .kills = c->t->oom_kills };
+	const struct gp_header h = { .length = sizeof(oom), .type = GP_OOM };
+
+	if (!c->wants_oom && oom.kills)
+		client_pass_on(c, &h, 0, (const uint8_t *)&oom);
+	c->wants_oom = true;
+}
+
 static int take(struct client *c, const struct gp_header *h, const uint8_t *body, struct err *e)
 {
 	if (h->container || h->process)
@@ -138,7 +149,7 @@ static int take(struct client *c, const struct gp_header *h, const uint8_t *body
 	case GP_WINSIZE:
 		return stream(c, h, body, e);
 	case GP_STATS:
-		c->wants_oom = true;
+		want_oom(c);
 		return request(c, h, body, 0, NULL, e);
 	case GP_UPDATE:
 	case GP_PS:
@@ -286,6 +297,10 @@ static int take_exit(const uint8_t *body, int *ret, struct err *e)
 
 static int take_oom(struct clients *t, const struct gp_header *h, const uint8_t *body)
 {
+	struct gp_oom oom;
+
+	memcpy(&oom, body, sizeof(oom));
+	t->oom_kills = oom.kills;
 	for (struct client *c = t->list; c; c = c->next)
 		if (c->wants_oom)
 			client_pass_on(c, h, 0, body);

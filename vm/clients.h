@@ -8,7 +8,7 @@
  * (the pump's: the container's first). EXEC may be sent once. SIGNAL of a connection that has made
  * none, or with `all`, is for the container. A request's seq is the connection's own and comes back
  * with the reply; with seq 0 the reply is dropped. Who has sent STATS gets GP_OOM frames
- * afterwards.
+ * afterwards, and before the reply one that counts the kills so far, if there were any.
  *
  * A connection that is closed leaves its process running: its output is no longer read (credit 0),
  * its standard input ends.

@@ -53,6 +53,7 @@ struct clients {
 	unsigned n_processes;
 	struct pending *pending;
 	uint32_t next_number;
+	uint64_t oom_kills; /* that the guest has told of */
 };
 
 /* The container's (0) or one that the connection's EXEC makes. */

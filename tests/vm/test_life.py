@@ -1,5 +1,6 @@
 """A container in its machine, verb by verb; many assertions for each boot."""
 import hashlib
+import json
 import os
 import re
 import signal
@@ -285,7 +286,22 @@ def test_memory_of_the_guest_used_up(t):
     eater = ("/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1")
     t.eq(c.exec(*eater, timeout=60).code, 137, "killed in the guest")
     t.eq(must(c.exec("/bin/echo", "alive")).out, "alive\n")
+    out = open(os.path.join(t.tmp, "events"), "w+")
+    watch = c.runtime.spawn("events", "--interval", "1s", c.id, stdout=out,
+                            stdin=subprocess.DEVNULL)
+    t.later(watch.wait)
+    t.later(watch.kill)
+
+    def events():
+        out.seek(0)
+        return [json.loads(l)["type"] for l in out if l.endswith("\n")]
+    wait_for("the watch", lambda: "stats" in events(), 20)
+    t.lacks(events(), "oom", "what was before is not news")
+    t.eq(c.exec(*eater, timeout=60).code, 137, "killed in the guest")
+    wait_for("the event", lambda: "oom" in events(), 20)
     must(c.delete("--force"))
+    t.eq(watch.wait(limit(10)), 0, "events ends with the machine")
+    t.eq(events().count("oom"), 1)
     c = t.container(*eater)
     c.config.linux["resources"]["memory"] = {"limit": 64 * MIB}
     t.eq(c.run("--isolation=vm", timeout=60).code, 137, "killed in the guest")

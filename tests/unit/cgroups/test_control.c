@@ -265,17 +265,30 @@ TEST(oom_counts)
 	struct err e = ERR_INIT;
 	uint64_t count = 0;
 	int64_t t;
+	int pair[2];
 
 	put(&f, "cgroup.events", "populated 1\nfrozen 0\n");
 	put(&f, "memory.events", "low 0\nhigh 0\nmax 9\noom 5\noom_kill 2\noom_group_kill 4\n");
-	CHECK_INT(cgroup_wait_oom(&f.c, &count, -1, &e), 0);
+	CHECK_INT(cgroup_wait_oom(&f.c, -1, &count, -1, &e), 0);
 	CHECK_INT(count, 2);
 	t = cg_now_ms();
-	CHECK_INT(cgroup_wait_oom(&f.c, &count, 60, &e), 0);
+	CHECK_INT(cgroup_wait_oom(&f.c, -1, &count, 60, &e), 0);
 	CHECK_INT(count, 2);
 	CHECK(spent(t) >= 60);
+	/* what can be read elsewhere ends the wait, and what has happened here is told all the same
+	 */
+	CHECK_INT(pipe2(pair, O_CLOEXEC), 0);
+	t = cg_now_ms();
+	CHECK_INT(cgroup_wait_oom(&f.c, pair[0], &count, 60, &e), 0);
+	CHECK(spent(t) >= 60);
+	CHECK_INT(write(pair[1], "", 1), 1);
+	t = cg_now_ms();
+	CHECK_INT(cgroup_wait_oom(&f.c, pair[0], &count, 8000, &e), 0);
+	CHECK(spent(t) < 4000);
+	close(pair[0]);
+	close(pair[1]);
 	put(&f, "cgroup.events", "populated 0\nfrozen 0\n");
-	CHECK_INT(cgroup_wait_oom(&f.c, &count, -1, &e), 1);
+	CHECK_INT(cgroup_wait_oom(&f.c, -1, &count, -1, &e), 1);
 	fake_free(&f);
 }
 
@@ -298,7 +311,7 @@ TEST(oom_wait_ends_with_the_cgroup)
 		kill(pid, SIGKILL);
 		_exit(0);
 	}
-	CHECK_INT(cgroup_wait_oom(&c, &count, 8000, &e), 1);
+	CHECK_INT(cgroup_wait_oom(&c, -1, &count, 8000, &e), 1);
 	CHECK(spent(t) < 4000);
 	reap(killer);
 	reap(pid);

@@ -395,6 +395,12 @@ TEST(oom_is_told_to_those_who_asked_for_statistics)
 	agent_say(&k.a, GP_OOM, 0, 0, &oom, sizeof(oom));
 	CHECK_INT(heard(asked, &h, buf, sizeof(buf)), GP_OOM);
 	CHECK_INT(heard(other, &h, buf, sizeof(buf)), -1);
+	/* who comes later learns how many there were before */
+	tell(&k, other, GP_STATS, 1, NULL, 0);
+	CHECK_INT(heard(other, &h, buf, sizeof(buf)), GP_OOM);
+	CHECK_INT(((const struct gp_oom *)(const void *)buf)->kills, 1);
+	tell(&k, other, GP_STATS, 2, NULL, 0);
+	CHECK_INT(heard(other, &h, buf, sizeof(buf)), -1);
 	close(asked);
 	close(other);
 	end(&k);
