@@ -15,6 +15,7 @@ _bailey() {
 	if [[ $cur != -* && -n $verb ]]; then
 		case $verb in
 		create | run | spec | features | list | pull | bundle | images | prune) words= ;;
+		network) words='create ls inspect rm reload' ;;
 		rmi) words=$("$prog" images --quiet 2>/dev/null) ;;
 		help) words=$verbs ;;
 		*) words=$("$prog" "${root[@]}" list --quiet 2>/dev/null) ;;
