@@ -16,23 +16,40 @@
 #include "base/str.h"
 #include "netsetup/network.h"
 
-int run_open(int *ret, struct err *e)
+int run_inode(uint64_t *ret, struct err *e)
 {
-	_cleanup_free_ char *path = NULL;
 	struct stat st;
-	int fd;
 
 	if (stat("/proc/self/ns/net", &st) < 0)
 		return err_errno(e, errno, "stat /proc/self/ns/net");
-	path = xasprintf(NET_RUN "/%ju", (uintmax_t)st.st_ino);
-	if ((mkdir(NET_RUN, 0755) < 0 && errno != EEXIST) ||
-	    (mkdir(path, 0755) < 0 && errno != EEXIST))
-		return err_errno(e, errno, "mkdir %s", path);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	*ret = st.st_ino;
+	return 0;
+}
+
+int run_open_of(uint64_t inode, int *ret, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf(NET_RUN "/%ju", (uintmax_t)inode);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
 	if (fd < 0)
 		return err_errno(e, errno, "open %s", path);
 	*ret = fd;
 	return 0;
+}
+
+int run_open(int *ret, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	uint64_t inode;
+	int r = run_inode(&inode, e);
+
+	if (r < 0)
+		return r;
+	path = xasprintf(NET_RUN "/%ju", (uintmax_t)inode);
+	if ((mkdir(NET_RUN, 0755) < 0 && errno != EEXIST) ||
+	    (mkdir(path, 0755) < 0 && errno != EEXIST))
+		return err_errno(e, errno, "mkdir %s", path);
+	return run_open_of(inode, ret, e);
 }
 
 int run_lock(int run, int *ret, struct err *e)

@@ -6,12 +6,17 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
 
 /* Opens NET_RUN/INODE of the calling process's network namespace, made where missing. */
 int run_open(int *ret, struct err *e);
+/* Its INODE. */
+int run_inode(uint64_t *ret, struct err *e);
+/* Opens another namespace's, if there is one: -ENOENT. */
+int run_open_of(uint64_t inode, int *ret, struct err *e);
 /* flock(2) of its lock, exclusive; closing *ret releases it. */
 int run_lock(int run, int *ret, struct err *e);
 /* Opens or makes the directory path below run. Raw -errno. */

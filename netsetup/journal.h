@@ -7,6 +7,7 @@
 
 struct journal {
 	enum net_kind kind;
+	uint64_t host;			/* the host's network namespace, by inode */
 	char network[NET_NAME_MAX + 1]; /* "" where none has an address to give back */
 	char link[IFNAMSIZ];		/* the host's end; "": none */
 	struct ip ip4, ip6;		/* family 0 in both: taken, but not known which */

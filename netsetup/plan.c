@@ -60,8 +60,10 @@ int net_plan(
 	struct net_plan p = { .q = q, .dir = dir, .dirfd = dirfd, .ip4 = q->ip4, .ip6 = q->ip6 };
 	_cleanup_journal_ struct journal j = { .kind = q->kind };
 	_cleanup_close_ int run = -EBADF;
-	int r = 0;
+	int r = run_inode(&j.host, e);
 
+	if (r < 0)
+		return r;
 	if (has_network(q->kind)) {
 		if ((r = network_load(q->name, &p.net, e)) < 0 || (r = run_open(&run, e)) < 0)
 			return r;
@@ -183,25 +185,64 @@ static int remove_link(const char *name, struct err *e)
 	return r < 0 ? err_errno(e, -r, "remove %s", name) : 0;
 }
 
+static int undo_here(const struct journal *j, const char *dir, struct err *e)
+{
+	_cleanup_close_ int run = -EBADF;
+	int r = 0;
+
+	if (j->network[0])
+		r = run_open(&run, e);
+	if (r == 0 && j->ports)
+		r = ports_release(run, j->ports, dir, e);
+	if (r == 0 && j->link[0])
+		r = remove_link(j->link, e);
+	if (r == 0 && j->network[0] &&
+	    (r = ipam_release(run, j->network, dir, &j->ip4, &j->ip6)) < 0)
+		err_errno(e, -r, "give the addresses back");
+	return r;
+}
+
+/* From another network namespace than the container was made in: its links have gone with its own
+ * one, the claims are files. Rules are out of reach, and gone if that namespace is. */
+static int undo_elsewhere(const struct journal *j, const char *dir, struct err *e)
+{
+	_cleanup_close_ int run = -EBADF, ports = -EBADF;
+	int r;
+
+	if (!j->network[0])
+		return 0;
+	r = run_open_of(j->host, &run, e);
+	if (r == -ENOENT) {
+		err_clear(e);
+		return 0;
+	}
+	if (r == 0 && (r = ipam_release(run, j->network, dir, &j->ip4, &j->ip6)) < 0)
+		err_errno(e, -r, "give the addresses back");
+	if (r < 0 || !j->ports)
+		return r;
+	log_warning(
+	    "the container's ports were published in another network namespace (inode %ju): "
+	    "if that is there still, \"bailey network reload\" in it takes their rules away",
+	    (uintmax_t)j->host);
+	ports = run_dir(run, "ports");
+	r = ports < 0 ? ports : claim_release_all(ports, dir);
+	return r < 0 ? err_errno(e, -r, "give the ports back") : 0;
+}
+
 int net_undo(const char *dir, int dirfd, struct err *e)
 {
 	_cleanup_journal_ struct journal j = { 0 };
-	_cleanup_close_ int run = -EBADF;
+	uint64_t here;
 	bool found;
 	int r = journal_read(dirfd, &j, &found, e);
 
 	if (r < 0 || !found)
 		return r;
-	if (j.kind == NET_PASTA)
+	r = run_inode(&here, e);
+	if (r == 0 && j.kind == NET_PASTA)
 		r = pasta_stop(dirfd, e);
-	if (r == 0 && j.network[0])
-		r = run_open(&run, e);
-	if (r == 0 && j.ports)
-		r = ports_release(run, j.ports, dir, e);
-	if (r == 0 && j.link[0])
-		r = remove_link(j.link, e);
-	if (r == 0 && j.network[0] && (r = ipam_release(run, j.network, dir, &j.ip4, &j.ip6)) < 0)
-		err_errno(e, -r, "give the addresses back");
+	if (r == 0)
+		r = here == j.host ? undo_here(&j, dir, e) : undo_elsewhere(&j, dir, e);
 	if (r < 0)
 		return err_wrap(e, "network");
 	if (unlinkat(dirfd, JOURNAL, 0) < 0 && errno != ENOENT)

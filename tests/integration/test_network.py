@@ -204,6 +204,24 @@ def test_dead_owner(t):
 
 @bailey_only(WHY)
 @timeout(120)
+def test_deleted_from_elsewhere(t):
+    """By somebody in another network namespace: the addresses and ports are free again."""
+    tools(t, "nft")
+    n = Net(t)
+    a = n.container("--network", "bridge", "-p", "8080:80")
+    other = n.namespace()
+    t.eq((len(claims()), elements()), (3, 2))
+    r = subprocess.run(["nsenter", "-t", str(other), "-n", *t.runtime.argv("delete", "--force", a.id)],
+                       stderr=subprocess.PIPE, text=True, timeout=60)
+    t.eq(r.returncode, 0)
+    t.has(r.stderr, "another network namespace")
+    t.eq(claims(), [])
+    must(t.runtime("network", "reload"))
+    t.eq(elements(), 0)
+
+
+@bailey_only(WHY)
+@timeout(120)
 def test_reload(t):
     tools(t, "nft")
     n = Net(t, outside=True)

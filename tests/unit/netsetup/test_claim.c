@@ -127,7 +127,8 @@ TEST(all_addresses_once)
 TEST(journals)
 {
 	struct place p = begin();
-	struct journal j = { .kind = NET_PTP, .network = "ptp", .link = "bv0" }, back;
+	struct journal j = { .kind = NET_PTP, .host = 4026531840, .network = "ptp", .link = "bv0" },
+		       back;
 	struct err e = ERR_INIT;
 	bool found;
 	int fd;
@@ -138,7 +139,8 @@ TEST(journals)
 	j.ports = (char *[]){ (char *)"tcp-any-80", NULL };
 	CHECK_INT(journal_write(&j, p.afd, &e), 0);
 	CHECK_INT(journal_read(p.afd, &back, &found, &e), 0);
-	CHECK(found && back.kind == NET_PTP && ip_equal(&back.ip4, &j.ip4) && !back.ip6.family);
+	CHECK(found && back.kind == NET_PTP && back.host == 4026531840 &&
+	      ip_equal(&back.ip4, &j.ip4) && !back.ip6.family);
 	CHECK_STR(back.link, "bv0");
 	CHECK_STR(back.ports[0], "tcp-any-80");
 	journal_free(&back);
