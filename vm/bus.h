@@ -3,9 +3,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vm/limits.h"
 #include "vm/virtio.h"
-
-#define VM_DEVICES_MAX 19 /* an interrupt line each, from VM_IRQ_BASE to the I/O APIC's last */
 
 enum machine_end {
 	MACHINE_SHUTDOWN, /* power-off by ACPI */

@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "vm/fuse_private.h"
+#include "vm/fuse_internal.h"
 #include "vm/queue.h"
 
 #define MINOR_MIN 31 /* Linux 5.4; virtio-fs began with it */

@@ -8,7 +8,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "vm/fuse_private.h"
+#include "vm/fuse_internal.h"
 
 int fd_statx(int fd, struct statx *ret)
 {

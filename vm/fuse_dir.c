@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "vm/fuse_private.h"
+#include "vm/fuse_internal.h"
 
 /* As getdents64(2) fills it in. */
 struct host_dirent {

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "vm/fuse_private.h"
+#include "vm/fuse_internal.h"
 #include "vm/queue.h"
 
 /* A worker serves one request at a time: a long copy is done in parts. */

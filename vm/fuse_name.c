@@ -9,7 +9,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "vm/fuse_private.h"
+#include "vm/fuse_internal.h"
 
 /* Looks name up and answers with its entry. */
 static int reply_lookup(struct fuse_request *r, const char *name)

@@ -17,7 +17,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/str.h"
-#include "vm/fuse_private.h"
+#include "vm/fuse_internal.h"
 
 #define BUCKETS_MIN 1024u
 /* Ancestors walked and opened to find one node again: deeper is stale. */

@@ -14,7 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "vm/fuse_private.h"
+#include "vm/fuse_internal.h"
 
 /* Of a guest's open flags the ones that mean something here. O_APPEND comes with each WRITE, and
  * O_DIRECT is between the guest's page cache and the guest. */

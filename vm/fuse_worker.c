@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "vm/fuse_private.h"
+#include "vm/fuse_internal.h"
 
 #define FSETID (1ull << CAP_FSETID)
 

@@ -9,7 +9,7 @@
 #include <sys/xattr.h>
 
 #include "base/str.h"
-#include "vm/fuse_private.h"
+#include "vm/fuse_internal.h"
 
 #define VALUE_MAX 65536u /* XATTR_SIZE_MAX and XATTR_LIST_MAX of the kernel */
 

@@ -10,7 +10,6 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "security/security.h"
-#include "vm/jail_internal.h"
 
 /*
  * All of them count in the container's user namespace and for what the export tree shows: they are

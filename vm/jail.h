@@ -40,3 +40,10 @@ int vm_jail_close_others(const int *keep, size_t n, struct err *e);
 /* The calling thread, before it does anything else: nothing but what its kind needs. Does nothing
  * in a process without vm_jail_process(), such as a test's. */
 int vm_jail_thread(enum vm_thread kind, struct err *e);
+
+/* ---- jail_calls.c's for jail.c: the threads' system calls ---- */
+
+/* Compiles the lists of all kinds of threads, so that none has to be compiled behind a filter. */
+int jail_compile(struct err *e);
+/* Loads one into the calling thread. */
+int jail_install(enum vm_thread kind, struct err *e);

@@ -15,7 +15,7 @@
 
 #include "base/cleanup.h"
 #include "security/security.h"
-#include "vm/jail_internal.h"
+#include "vm/jail.h"
 
 /* What every thread does: memory, locks, time, its own end. */
 static const char *const every[] = {

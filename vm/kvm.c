@@ -8,7 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "vm/machine.h"
+#include "vm/limits.h"
 
 /* Pages of KVM's own in the hole of the guest's memory: needed by Intel's processors. */
 #define IDENTITY_MAP 0xfffbc000ull

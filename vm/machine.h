@@ -1,16 +1,13 @@
 /* A KVM virtual machine: memory, vCPUs, kernel, interrupt lines, and the devices' windows.
  * Documentation/virt/kvm/api.rst, Documentation/arch/x86/boot.rst, PVH's start_info.h, ACPI 6.5. */
 #pragma once
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "vm/bus.h"
+#include "vm/limits.h"
 #include "vm/virtio.h"
-
-#define VM_VCPUS_MAX 32
-#define VM_IRQ_BASE  5
 
 struct machine_config {
 	int kvm;		 /* /dev/kvm */
@@ -56,7 +53,6 @@ struct machine_hooks {
 };
 /* Starts the devices' workers and the vCPUs. Every thread of the process must block VM_KICK_SIGNAL,
  * which makes vCPUs leave the guest. The guest runs once all threads are prepared. */
-#define VM_KICK_SIGNAL SIGRTMAX
 int machine_start(struct machine *m, const struct machine_hooks *h, struct err *e);
 /* Makes every vCPU leave the guest and joins their threads. Afterwards nothing of the guest runs,
  * and ended is not called any more. Does nothing the second time. */

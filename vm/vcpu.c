@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "vm/limits.h"
 
 enum {
 	MSR_MISC_ENABLE = 0x1a0,
