@@ -1,7 +1,7 @@
 /*
  * Applies NET: interfaces are found by MAC address and get the host's names, addresses and routes;
- * what the host no longer has goes. What is there already stays, so that connections live on when
- * the host's network changes beside them.
+ * what the host no longer has goes (park.h). What is there already stays, so that connections live
+ * on when the host's network changes beside them.
  */
 #include "guest/net.h"
 
@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "guest/netlink.h"
+#include "guest/park.h"
 
 #define LINKS_MAX 256
 
@@ -101,6 +102,60 @@ static struct link *find_link(struct links *all, const struct net_interface *i)
 	return NULL;
 }
 
+static int list_links(int fd, struct links *all, struct err *e)
+{
+	int r;
+
+	all->n = 0;
+	r = nl_dump(fd, RTM_GETLINK, AF_UNSPEC, take_link, all);
+	return r < 0 ? err_errno(e, -r, "network: list the machine's interfaces") : 0;
+}
+
+/* ---- the machine's devices ---- */
+
+/* By their MAC addresses: what is there before any container is, and what NET has named. */
+static struct {
+	uint8_t v[LINKS_MAX][6];
+	size_t n;
+	bool begun;
+} machines;
+
+static bool is_machines(const struct link *l)
+{
+	for (size_t k = 0; k < machines.n; k++)
+		if (memcmp(machines.v[k], l->device, 6) == 0)
+			return true;
+	return false;
+}
+
+static void learn(const struct link *l)
+{
+	if (l->type == ARPHRD_ETHER && !is_machines(l) && machines.n < LINKS_MAX)
+		memcpy(machines.v[machines.n++], l->device, 6);
+}
+
+/* Brings back what is parked and now wanted. */
+static int fetch(int fd, const struct net_config *c, struct links *all, struct err *e)
+{
+	_cleanup_free_ struct links *away = xcalloc(1, sizeof(*away));
+	bool moved = false;
+	int r = park_socket() < 0 ? 0 : list_links(park_socket(), away, e);
+
+	for (size_t k = 0; !machines.begun && k < all->n; k++)
+		learn(&all->v[k]);
+	machines.begun = true;
+	for (size_t k = 0; r == 0 && k < c->n; k++) {
+		const struct link *l = find_link(away, &c->v[k]);
+
+		/* -ENODEV below, where it is in neither */
+		if (!l || find_link(all, &c->v[k]))
+			continue;
+		r = park_take(fd, l->index, e);
+		moved = true;
+	}
+	return r < 0 || !moved ? r : list_links(fd, all, e);
+}
+
 static int match_links(struct net_config *c, struct links *all, struct err *e)
 {
 	for (size_t k = 0; k < c->n; k++) {
@@ -114,6 +169,7 @@ static int match_links(struct net_config *c, struct links *all, struct err *e)
 			    k, i->name, i->device[0], i->device[1], i->device[2], i->device[3],
 			    i->device[4], i->device[5]);
 		l->wanted = true;
+		learn(l);
 		i->index = l->index;
 	}
 	return 0;
@@ -156,8 +212,7 @@ static int rename_links(int fd, const struct net_config *c, const struct links *
 /* Messages of a dump that are to be sent back as deletions: a table that changes while it is dumped
  * would be seen with gaps. */
 struct sweep {
-	const struct net_config *c;
-	const struct net_interface *i; /* NULL: nothing of index stays */
+	const struct net_interface *i;
 	int index;
 	bool (*stale)(const struct sweep *s, const struct nlmsghdr *m);
 	struct arena *arena;
@@ -197,11 +252,11 @@ static bool address_stale(const struct sweep *s, const struct nlmsghdr *m)
 	if (m->nlmsg_type != RTM_NEWADDR || (int)f->ifa_index != s->index)
 		return false;
 	if (f->ifa_family == AF_INET6 &&
-	    (f->ifa_scope == RT_SCOPE_LINK || !(f->ifa_flags & IFA_F_PERMANENT)) && s->i)
+	    (f->ifa_scope == RT_SCOPE_LINK || !(f->ifa_flags & IFA_F_PERMANENT)))
 		return false;
 	if (!a)
 		a = nl_find(m, sizeof(*f), IFA_ADDRESS);
-	for (size_t k = 0; s->i && k < s->i->n_addresses; k++) {
+	for (size_t k = 0; k < s->i->n_addresses; k++) {
 		const struct net_addr *w = &s->i->addresses[k].addr;
 
 		if (w->family == f->ifa_family && w->prefix == f->ifa_prefixlen && same(a, w))
@@ -256,8 +311,7 @@ static bool route_stale(const struct sweep *s, const struct nlmsghdr *m)
 
 	return m->nlmsg_type == RTM_NEWROUTE && f->rtm_protocol == RTPROT_STATIC &&
 	       f->rtm_table == RT_TABLE_MAIN &&
-	       attr_u32(m, sizeof(*f), RTA_OIF) == (uint32_t)s->index &&
-	       !(s->i && route_wanted(m, s->i));
+	       attr_u32(m, sizeof(*f), RTA_OIF) == (uint32_t)s->index && !route_wanted(m, s->i);
 }
 
 static bool neighbour_stale(const struct sweep *s, const struct nlmsghdr *m)
@@ -268,7 +322,7 @@ static bool neighbour_stale(const struct sweep *s, const struct nlmsghdr *m)
 	if (m->nlmsg_type != RTM_NEWNEIGH || f->ndm_ifindex != s->index ||
 	    !(f->ndm_state & NUD_PERMANENT))
 		return false;
-	for (size_t k = 0; s->i && k < s->i->n_neighbours; k++)
+	for (size_t k = 0; k < s->i->n_neighbours; k++)
 		if (s->i->neighbours[k].addr.family == f->ndm_family &&
 		    same(dst, &s->i->neighbours[k].addr))
 			return false;
@@ -418,16 +472,22 @@ static int apply_interface(int fd, const struct net_interface *i, struct err *e)
 	return r;
 }
 
-static int retire(int fd, const struct link *l, struct err *e)
+/* Only the machine's devices, not what the container has made itself. */
+static int retire(int fd, const struct links *all, struct err *e)
 {
-	int r;
+	for (size_t k = 0; k < all->n; k++) {
+		const struct link *l = &all->v[k];
+		int r = 0;
 
-	if (l->type != ARPHRD_ETHER || !(l->flags & IFF_UP))
-		return 0;
-	r = sweep(fd, l->index, NULL, e);
-	if (r == 0 && (r = set_link(fd, l->index, false, NULL, 0, NULL)) < 0)
-		return err_errno(e, -r, "network: set \"%s\" down", l->name);
-	return r;
+		if (l->type == ARPHRD_LOOPBACK && !(l->flags & IFF_UP) &&
+		    (r = set_link(fd, l->index, true, NULL, 0, NULL)) < 0)
+			return err_errno(e, -r, "network: set \"%s\" up", l->name);
+		if (l->type == ARPHRD_ETHER && !l->wanted && is_machines(l))
+			r = park_put(fd, l->index, l->device, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 int net_apply(struct net_config *c, struct err *e)
@@ -438,19 +498,13 @@ int net_apply(struct net_config *c, struct err *e)
 
 	if (fd < 0)
 		return fd;
-	r = nl_dump(fd, RTM_GETLINK, AF_UNSPEC, take_link, all);
-	if (r < 0)
-		return err_errno(e, -r, "network: list the machine's interfaces");
-	r = match_links(c, all, e);
-	for (size_t k = 0; r == 0 && k < all->n; k++) {
-		struct link *l = &all->v[k];
-
-		if (l->type == ARPHRD_LOOPBACK && !(l->flags & IFF_UP) &&
-		    (r = set_link(fd, l->index, true, NULL, 0, NULL)) < 0)
-			err_errno(e, -r, "network: set \"%s\" up", l->name);
-		else if (!l->wanted)
-			r = retire(fd, l, e);
-	}
+	r = list_links(fd, all, e);
+	if (r == 0)
+		r = fetch(fd, c, all, e);
+	if (r == 0)
+		r = match_links(c, all, e);
+	if (r == 0)
+		r = retire(fd, all, e);
 	if (r == 0)
 		r = rename_links(fd, c, all, e);
 	for (size_t k = 0; r == 0 && k < c->n; k++)

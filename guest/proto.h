@@ -93,8 +93,8 @@ enum gp_type {
  *	"cgroup"	path below the container's cgroup; optional
  *	"keyring"	bool, optional (true): join the container's session keyring
  *
- * NET: all interfaces of the guest but lo; one that is missing here loses its addresses and goes
- * down. Interfaces are told apart by the MAC address that the machine's device has; one that was
+ * NET: all interfaces of the machine; one that is missing here is hidden, with its addresses and
+ * routes gone. What the container has made itself stays as it is. Interfaces are told apart by the MAC address that the machine's device has; one that was
  * made for another interface ("device") is given that one's.
  *	"interfaces": array of
  *		"name"		"eth0"

@@ -257,7 +257,8 @@ def test_loopback_only(t):
                       "hwConfig": {"vcpus": 2, "memory": 256 * MIB}}
     out = must(c.run(timeout=60)).out
     lines = out.splitlines()
-    t.has(lines, "lo")
+    t.eq(lines[0], "lo")
+    t.true(lines[1].startswith("1: lo"), f"nothing beside lo: {lines[:3]}")
     t.eq([l.split()[1] for l in lines if " inet" in l], ["lo", "lo"], "interfaces with addresses")
     t.has(lines, "2", "CPUs")
     t.has(out, "127.0.0.1/8")

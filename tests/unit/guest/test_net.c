@@ -238,10 +238,11 @@ static void first_and_later(void)
 	ip_lacks("-6 route", "fd01::1");
 	ip_lacks("neigh", "PERMANENT");
 
-	/* None at all any more. */
+	/* None at all any more: nothing shows what the machine has. */
 	CHECK_INT(configure("{\"interfaces\":[]}"), 0);
-	ip_lacks("-o addr show eth0", "10.2.0.2");
-	ip_lacks("-o link show eth0", ",UP");
+	ip_lacks("-o link", "2:");
+	ip_lacks("-o addr", "10.2.0.2");
+	ip_lacks("route", "10.2.0");
 }
 
 TEST(first_and_later_networks)
@@ -277,6 +278,37 @@ TEST(names_and_addresses_of_devices)
 	in_namespace(names);
 }
 
+/* Away and back, under another name each time; what the container makes is its own. */
+static void parked(void)
+{
+	add_veth("eth0", 1);
+	add_veth("eth1", 2);
+	CHECK_INT(configure("{\"interfaces\":[]}"), 0);
+	ip_lacks("-o link", "02:00:00:00:00:0");
+	add_veth("eth0", 3);
+	add_veth("eth1", 4);
+	CHECK_INT(configure("{\"interfaces\":[]}"), 0);
+	ip_has("-o link", "02:00:00:00:00:03");
+	ip_has("-o link", "02:00:00:00:00:04");
+	CHECK_INT(configure("{\"interfaces\":[" ETH("eth7", "02",
+		      "\"addresses\":[{\"address\":\"10.3.0.2/24\"}],\"routes\":[]") "]}"),
+	    0);
+	ip_has("-o addr show eth7", "10.3.0.2/24");
+	ip_has("-o link show eth7", "02:00:00:00:00:02");
+	ip_lacks("-o link", "02:00:00:00:00:01");
+	CHECK_INT(
+	    configure("{\"interfaces\":[" ETH("eth8", "01", NONE) "," ETH("eth7", "02", NONE) "]}"),
+	    0);
+	ip_has("-o link show eth8", "02:00:00:00:00:01");
+	ip_lacks("-o addr show eth7", "10.3.0.2");
+	CHECK_INT(configure("{\"interfaces\":[" ETH("eth0", "01", NONE) "]}"), -EEXIST);
+}
+
+TEST(devices_without_an_interface_are_not_seen)
+{
+	in_namespace(parked);
+}
+
 static void missing(void)
 {
 	struct err e = ERR_INIT;
@@ -298,4 +330,4 @@ TEST(what_cannot_be)
 }
 
 TEST_MAIN(T(text), T(bad_text), T(first_and_later_networks), T(names_and_addresses_of_devices),
-    T(what_cannot_be))
+    T(devices_without_an_interface_are_not_seen), T(what_cannot_be))
