@@ -94,8 +94,9 @@ enum gp_type {
  *	"keyring"	bool, optional (true): join the container's session keyring
  *
  * NET: all interfaces of the machine; one that is missing here is hidden, with its addresses and
- * routes gone. What the container has made itself stays as it is. Interfaces are told apart by the MAC address that the machine's device has; one that was
- * made for another interface ("device") is given that one's.
+ * routes gone. What the container has made itself stays as it is. Interfaces are told apart by the
+ * MAC address that the machine's device has; one that was made for another interface ("device") is
+ * given that one's.
  *	"interfaces": array of
  *		"name"		"eth0"
  *		"mac"		"02:42:ac:11:00:02"

@@ -10,6 +10,7 @@ SELECTED = (
     r"test_lifecycle\.py::test_(delete_running_refused|delete_force.(created|running).)",
     r"test_run\.py::test_(streams|no_descriptor_but_three|death_by_fault.*)",
     r"test_mounts\.py::test_(default_mounts|nothing_of_the_host|bind|bind_file|tmpcopyup)",
+    r"test_mounts\.py::test_sysfs_and_proc_views",
     r"test_mounts\.py::test_(attributes.all.|order_and_cover|destination_through_symlink)",
     r"test_hooks\.py::test_failure_of_(start_container|poststart_ends_the_container)",
     r"test_terminal\.py::test_(console_socket|facts|resize|foreground|exec_terminal)",

@@ -248,6 +248,31 @@ def _ip(t, *args):
 
 @MACHINE
 @timeout(120)
+def test_interface_that_comes_later(t):
+    """As an engine brings it to a container that runs: seen while it is there, and not before."""
+    ns = t.mark
+    _ip(t, "netns", "add", ns)
+    t.later(_ip, t, "netns", "del", ns)
+    c = t.container()
+    c.config.namespace("network", f"/run/netns/{ns}")
+    vm.boot(c, "/probe", "sleep")
+
+    def seen():
+        return must(c.exec("/bin/ls", "/sys/class/net")).out.split()
+    t.eq(seen(), ["lo"])
+    for _ in range(2):
+        _ip(t, "link", "add", f"h{ns}"[:15], "type", "veth", "peer", "name", "eth5", "netns", ns)
+        _ip(t, "-n", ns, "addr", "add", "10.202.7.2/24", "dev", "eth5")
+        _ip(t, "-n", ns, "link", "set", "eth5", "up")
+        wait_for("the interface", lambda: "10.202.7.2/24" in
+                 c.exec("/bin/ip", "addr", "show", "eth5").out, 15)
+        t.eq(sorted(seen()), ["eth5", "lo"])
+        _ip(t, "link", "del", f"h{ns}"[:15])
+        wait_for("its end", lambda: seen() == ["lo"], 15)
+
+
+@MACHINE
+@timeout(120)
 def test_loopback_only(t):
     """Where the namespace has nothing; and the sizes that the vm section asks for."""
     c = t.container("/bin/sh", "-c", "ls /sys/class/net; ip -o addr; nproc; "
