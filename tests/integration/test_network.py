@@ -10,6 +10,8 @@ from lib.net import Net, addresses, claims, elements, links, observe, ping, say,
 from lib.testing import bailey_only, cases, timeout
 
 WHY = "peers make no networks"
+# LeakSanitizer, in builds with it, cannot work in a process that is traced.
+TRACED = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 
 
 def tools(t, *names):
@@ -135,7 +137,7 @@ def test_killed_at(t, call):
                             *t.runtime.argv("run", "--bundle", c.bundle.path, "--detach", "--network", "bridge",
                                             "-p", "8080:80", "-p", "8080:80/udp", c.id)],
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                           timeout=60)
+                           timeout=60, env=TRACED)
         must(c.delete("--force"))
         wait(lambda: links() == before, f"end of the links after SIGKILL at {call} {when}")
         t.eq((claims(), elements()), ([], 0), f"after SIGKILL at {call} {when}")
@@ -155,7 +157,7 @@ def test_killed_delete(t):
         n.run(c, "--network", "bridge", "-p", "8080:80/udp")
         r = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", "trace=sendto,unlinkat", "-e",
                             f"inject=sendto,unlinkat:signal=KILL:when={when}",
-                            *t.runtime.argv("delete", "--force", c.id)], timeout=60)
+                            *t.runtime.argv("delete", "--force", c.id)], timeout=60, env=TRACED)
         must(c.delete("--force"))
         t.eq((claims(), elements(), links()), ([], 0, ["bailey0", "lo"]), f"SIGKILL at {when}")
         if r.returncode == 0:
@@ -432,7 +434,8 @@ def test_nothing_without_it(t):
     c._write()
     out = os.path.join(t.tmp, "trace")
     subprocess.run(["strace", "-f", "-o", out, "-e", "trace=open,openat,socket",
-                    *t.runtime.argv("run", "--bundle", c.bundle.path, c.id)], check=True, timeout=60)
+                    *t.runtime.argv("run", "--bundle", c.bundle.path, c.id)], check=True, timeout=60,
+                   env=TRACED)
     with open(out) as f:
         trace = f.read()
     t.has(trace, "config.json")

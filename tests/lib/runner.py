@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 
@@ -334,7 +333,9 @@ def main():
     host.enter()
     cases = discover.all_tests(a.build, a.groups)
     cases = [c for c in cases if not a.filter or any(re.search(f, c.name) for f in a.filter)]
-    a.tmp = tempfile.mkdtemp(prefix="bailey-", dir=os.environ.get("TMPDIR", "/tmp"))
+    # Engines make names of images from it, in which "-_" is not allowed.
+    a.tmp = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"bailey-{os.urandom(5).hex()}")
+    os.mkdir(a.tmp)
     os.chmod(a.tmp, 0o755)
     _configuration(a)
     for c in cases:
