@@ -54,13 +54,13 @@ static int open_dest(const struct mount_entry *m, int rootfd)
  */
 static char *resolve_missing(int rootfd, const char *path)
 {
-	_cleanup_free_ char *todo = xstrdup(path), *done = xstrdup("/");
+	_cleanup_free_ char *left = xstrdup(path), *done = xstrdup("/");
 
 	for (int links = 0; links <= SYMLINKS_MAX;) {
 		_cleanup_close_ int fd = -EBADF;
 		_cleanup_free_ char *raw = NULL, *next = NULL, *rest = NULL;
 		char link[PATH_MAX];
-		const char *name = todo + strspn(todo, "/");
+		const char *name = left + strspn(left, "/");
 		size_t len = strcspn(name, "/");
 		ssize_t n = 0;
 
@@ -80,8 +80,8 @@ static char *resolve_missing(int rootfd, const char *path)
 		} else { /* missing, or no link: nothing to resolve in it */
 			rest = xstrdup(name + len);
 		}
-		free(todo);
-		todo = steal_ptr(rest);
+		free(left);
+		left = steal_ptr(rest);
 		free(done);
 		done = steal_ptr(next);
 	}

@@ -10,7 +10,7 @@
 #include "base/str.h"
 
 #define HOST_FILE  "/etc/resolv.conf"
-#define RESOLVED   "/run/systemd/resolve/resolv.conf" /* behind the stub */
+#define RESOLVED   "/run/systemd/resolve/resolv.conf" /* what systemd-resolved asks itself */
 #define RESOLV_MAX (64 * 1024)
 
 /* The address of a line "nameserver ADDRESS[%SCOPE]". */
@@ -26,17 +26,17 @@ static bool nameserver(const char *line, struct ip *ret)
 	return ip_parse(addr, ret) == 0;
 }
 
-char *dns_filter(const char *text, bool *ret_stub)
+char *dns_filter(const char *text, bool *ret_resolved)
 {
 	_cleanup_strv_ char **lines = strv_split(text, '\n');
 	_cleanup_strbuf_ struct strbuf b = { 0 };
 
-	*ret_stub = false;
+	*ret_resolved = false;
 	for (char **l = lines; *l; l++) {
 		struct ip a;
 
 		if (nameserver(*l, &a) && ip_is_loopback(&a)) {
-			*ret_stub |=
+			*ret_resolved |=
 			    a.family == AF_INET && a.b[2] == 0 && (a.b[3] == 53 || a.b[3] == 54);
 			continue;
 		}
@@ -49,7 +49,7 @@ static int host_text(char **ret, struct err *e)
 {
 	_cleanup_free_ char *text = NULL, *real = NULL, *kept = NULL;
 	struct err missing = ERR_INIT;
-	bool stub;
+	bool resolved;
 	int r = file_read(AT_FDCWD, HOST_FILE, RESOLV_MAX, &text, NULL, &missing);
 
 	if (r == -ENOENT) {
@@ -60,10 +60,15 @@ static int host_text(char **ret, struct err *e)
 		*e = missing;
 		return r;
 	}
-	kept = dns_filter(text, &stub);
-	if (stub && file_read(AT_FDCWD, RESOLVED, RESOLV_MAX, &real, NULL, &missing) == 0) {
+	kept = dns_filter(text, &resolved);
+	r = resolved ? file_read(AT_FDCWD, RESOLVED, RESOLV_MAX, &real, NULL, &missing) : -ENOENT;
+	if (r < 0 && r != -ENOENT) {
+		*e = missing;
+		return r;
+	}
+	if (r == 0) {
 		free(kept);
-		kept = dns_filter(real, &stub);
+		kept = dns_filter(real, &resolved);
 	}
 	if (!strstr(kept, "nameserver"))
 		log_debug(
@@ -90,8 +95,13 @@ static int write_resolv(const struct net_request *q, int dirfd, struct err *e)
 	} else if (q->kind == NET_HOST) { /* where the host's loopback is its own */
 		struct err missing = ERR_INIT;
 
-		if (file_read(AT_FDCWD, HOST_FILE, RESOLV_MAX, &text, NULL, &missing) < 0)
+		r = file_read(AT_FDCWD, HOST_FILE, RESOLV_MAX, &text, NULL, &missing);
+		if (r == -ENOENT) {
 			text = xstrdup("");
+			r = 0;
+		} else if (r < 0) {
+			*e = missing;
+		}
 	} else {
 		r = host_text(&text, e);
 	}

@@ -10,5 +10,5 @@
 int dns_write(const struct net_request *q, int dirfd, const struct ip *ip4, const struct ip *ip6,
     struct err *e);
 /* The text for the container of the host's resolv.conf: nameservers that listen on the host's
- * loopback are left out. *ret_stub: systemd-resolved's was among them. The caller frees. */
-char *dns_filter(const char *text, bool *ret_stub);
+ * loopback are left out. *ret_resolved: systemd-resolved's was among them. The caller frees. */
+char *dns_filter(const char *text, bool *ret_resolved);

@@ -144,18 +144,18 @@ TEST(networks_are_completed)
 
 TEST(resolv_conf)
 {
-	bool stub;
+	bool resolved;
 	char *s = dns_filter(
-	    "nameserver 127.0.0.53\nsearch x\nnameserver ::1\nnameserver 192.0.2.1", &stub);
+	    "nameserver 127.0.0.53\nsearch x\nnameserver ::1\nnameserver 192.0.2.1", &resolved);
 
 	CHECK_STR(s, "search x\nnameserver 192.0.2.1\n");
-	CHECK(stub);
+	CHECK(resolved);
 	free(s);
 	s = dns_filter("nameserver 127.0.0.1\nnameserverx 127.0.0.1\n# nameserver ::1\nnameserver "
 		       "fe80::1%eth0\n",
-	    &stub);
+	    &resolved);
 	CHECK_STR(s, "nameserverx 127.0.0.1\n# nameserver ::1\nnameserver fe80::1%eth0\n");
-	CHECK(!stub);
+	CHECK(!resolved);
 	free(s);
 }
 

@@ -19,6 +19,7 @@
 #include "tests/unit/vm/fuse_client.h"
 #include "vm/jail.h"
 
+static const char *skips;  /* why only the present test */
 static char skipped[128];  /* why */
 static struct client host; /* its directories alone */
 static char mnt[128], plain[128];
@@ -472,7 +473,7 @@ static void differential(
 
 #ifdef __SANITIZE_ADDRESS__
 	if (life == JAILED || life == IN_USER_NS) {
-		printf("# not in the jail: the sanitizer's own system calls are not on its list\n");
+		skips = "the sanitizer's own system calls are not on the jail's list";
 		return;
 	}
 #endif
@@ -551,9 +552,12 @@ int main(void)
 		snprintf(skipped, sizeof(skipped), "mount namespace: %s", strerror(errno));
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
 		test_failed = 0;
+		skips = NULL;
 		tests[i].fn();
+		if (skipped[0])
+			skips = skipped;
 		printf("%s %s%s%s\n", test_failed ? "not ok" : "ok", tests[i].name,
-		    skipped[0] ? " # SKIP " : "", skipped);
+		    skips ? " # SKIP " : "", skips ? skips : "");
 		bad |= test_failed;
 	}
 	return bad;
