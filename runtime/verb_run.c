@@ -157,6 +157,38 @@ static int run_image(
 	return r;
 }
 
+/* An option that would do nothing must not look as if it did. */
+static int without_image(const struct run_opts *o, struct err *e)
+{
+	const struct image_opts *i = &o->image;
+	const struct {
+		const char *name;
+		bool given;
+	} all[] = {
+		{ "platform", i->platform },
+		{ "store", i->store },
+		{ "user", i->user },
+		{ "env", i->env },
+		{ "cwd", i->cwd },
+		{ "entrypoint", i->entrypoint },
+		{ "tty", i->tty },
+		{ "hostname", i->hostname && !o->network.network },
+		{ "authfile", i->remote.authfile },
+		{ "creds", i->remote.creds },
+		{ "cert-dir", i->remote.cert_dir },
+		{ "tls-verify", i->remote.tls_verify.set },
+		{ "timeout", i->remote.timeout.set },
+		{ "retries", i->remote.retries.set },
+	};
+
+	for (size_t k = 0; k < ARRAY_SIZE(all); k++)
+		if (all[k].given)
+			return err_set(e, EINVAL,
+			    "--%s: is for --image%s; a bundle's config.json says it itself",
+			    all[k].name, streq(all[k].name, "hostname") ? " and --network" : "");
+	return 0;
+}
+
 static int run(const struct globals *g, void *opts_, int argc, char **argv, struct err *e)
 {
 	_cleanup_free_ struct net_port *ports = NULL;
@@ -170,6 +202,8 @@ static int run(const struct globals *g, void *opts_, int argc, char **argv, stru
 		    "\"bailey run\" requires exactly 1 argument, %d given: a COMMAND goes with "
 		    "--image",
 		    argc);
+	if (!o->source && (r = without_image(o, e)) < 0)
+		return r;
 	r = network_request(&o->network, o->image.hostname, g->is_rootless, &net, &wanted, e);
 	if (r < 0)
 		return r;

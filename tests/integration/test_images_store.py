@@ -267,6 +267,18 @@ def test_root_directory_attributes(t):
 
 
 @bailey_only("images")
+@cases(platform=("--platform", "linux/amd64"), store=("--store", "/x"), user=("--user", "1000"),
+       env=("--env", "A=b"), cwd=("--cwd", "/tmp"), entrypoint=("--entrypoint", "/bin/sh"),
+       tty=("--tty",), hostname=("--hostname", "h"), authfile=("--authfile", "/x"),
+       creds=("--creds", "a:b"), cert_dir=("--cert-dir", "/x"), tls=("--tls-verify=true",),
+       timeout=("--timeout", "3"), retries=("--retries", "3"))
+def test_options_of_images_with_a_bundle(t, *option):
+    """Ignored, they would pretend: a container that runs as root for all of --user 1000."""
+    c = t.container("/bin/true")
+    t.fails(c.run(*option), option[0].partition("=")[0] + ": is for --image", code=1)
+
+
+@bailey_only("images")
 def test_many_layers(t):
     lay = Layout(os.path.join(t.tmp, "l"))
     lay.image([rootfs_tar(t)] + [make_tar([entry(f"n{i}", str(i))]) for i in range(120)],
