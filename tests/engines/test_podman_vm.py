@@ -11,6 +11,7 @@ from lib.terminal import open_pty
 from lib.testing import bailey_only, timeout
 from lib.vm import missing
 
+MACHINES = True  # each test boots some
 NETWORK_CONF = CONF.replace('netns = "none"\n', "") + '[network]\nnetwork_backend = "netavark"\n'
 SERVE = ("/bin/sh", "-c", "while :; do nc -l -p 8000 -e /bin/sh -c 'read x; echo got $x'; done")
 

@@ -10,6 +10,7 @@ import subprocess
 from lib.clock import limit
 from lib.testing import bailey_only, cases, timeout
 
+MACHINES = True  # each test boots some
 SHUTDOWN, RESET, CRASH, STOPPED, ERROR = 0, 1, 2, 10, 99
 DRIVERS = ("virtio_mmio", "virtio_console")
 MORE_DRIVERS = (*DRIVERS, "virtio_blk", "virtio_rng", "virtio_balloon")

@@ -7,6 +7,7 @@ import subprocess
 from lib.container import must
 from lib.testing import bailey_only, cases, timeout
 
+MACHINES = True  # each test boots some
 GUEST = "/usr/local/lib/bailey/guest"
 SECTION = bailey_only("the vm section of config.json and the isolation level vm")
 # Of the distribution's: what the first process of the machine has loaded.

@@ -22,6 +22,8 @@ class Case:
         self.namespaces_only = getattr(fn, "namespaces_only", None)
         self.isolation = None  # the runner's choice
         self.needs_kvm = False
+        # It boots machines, whether or not the level of its containers is the runner's choice.
+        self.machines = False
 
 
 def unit(build):
@@ -55,6 +57,7 @@ def python(group):
             for key, args in getattr(fn, "cases", {None: ()}).items():
                 args = args if isinstance(args, tuple) else (args,)
                 found.append(Case(group, f"{name}[{key}]" if key else name, fn, args))
+                found[-1].machines = getattr(module, "MACHINES", False)
     return found
 
 

@@ -218,9 +218,9 @@ def _next(queue, running):
     """Unit test programs run one at a time: some have a directory of a fixed name. Tests with
     machines too: where KVM is nested in an emulator, two would starve each other."""
     programs = any(j.case.program for j in running.values())
-    machines = any(j.case.needs_kvm for j in running.values())
+    machines = any(j.case.machines for j in running.values())
     for i, case in enumerate(queue):
-        if not (case.program and programs or case.needs_kvm and machines):
+        if not (case.program and programs or case.machines and machines):
             return queue.pop(i)
     return None
 
@@ -271,6 +271,8 @@ def _arguments():
     p.add_argument("--fast", action="store_true", help="without the engines")
     p.add_argument("--filter", action="append", default=[], metavar="REGEX",
                    help="only tests whose name matches one of these")
+    p.add_argument("--machines", choices=("none", "only"), help="without the tests that boot "
+                   "virtual machines, or those alone (default: all)")
     p.add_argument("--jobs", type=int, default=2, help="tests at a time (default: 2)")
     p.add_argument("--timeout", type=float, default=60, help="seconds per test (default: 60)")
     p.add_argument("--slow", type=float, default=1, help="multiplies every time limit")
@@ -332,14 +334,16 @@ def main():
     clock.slow = a.slow
     host.enter()
     cases = discover.all_tests(a.build, a.groups)
-    cases = [c for c in cases if not a.filter or any(re.search(f, c.name) for f in a.filter)]
+    for c in cases:
+        c.needs_kvm |= a.isolation == "vm" and c.group == "integration"
+        c.machines |= c.needs_kvm
+    cases = [c for c in cases if (not a.filter or any(re.search(f, c.name) for f in a.filter))
+             and a.machines in (None, "only" if c.machines else "none")]
     # Engines make names of images from it, in which "-_" is not allowed.
     a.tmp = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"bailey-{os.urandom(5).hex()}")
     os.mkdir(a.tmp)
     os.chmod(a.tmp, 0o755)
     _configuration(a)
-    for c in cases:
-        c.needs_kvm |= a.isolation == "vm" and c.group == "integration"
     cgroups = [d for d in OWN_CGROUPS if not os.path.isdir(d)]
     os.makedirs(OWN_CGROUPS[0], exist_ok=True)
     print(f"# {a.version}: {a.runtime}; {len(cases)} tests, {a.jobs} at a time")
