@@ -16,23 +16,11 @@ static int oci_top(
 {
 	struct oci_archive *o = (struct oci_archive *)s;
 	const char *name = arena_printf(a, "%s: index.json", archive_path(o->ar));
-	const struct image_descriptor *d;
-	struct image_document doc = { 0 };
-	struct image_index ix;
 	const char *text;
 	size_t n;
 	int r = archive_read(o->ar, a, "index.json", &text, &n, e);
 
-	if (r < 0 || (r = image_index_parse(a, name, NULL, text, n, &ix, e)) < 0 ||
-	    (r = image_layout_choose(a, name, o->ref, &ix, &d, e)) < 0)
-		return r;
-	doc.media_type = d->media_type;
-	doc.digest = d->digest;
-	doc.len = d->size;
-	r = image_read_blob(s, a, d, media_kind_name(media_kind(d->media_type)), &doc.text, e);
-	if (r == 0)
-		*ret = doc;
-	return r;
+	return r < 0 ? r : image_layout_top(s, a, name, o->ref, text, n, ret, e);
 }
 
 static int oci_blob(struct image_source *s, const struct image_descriptor *d, uint64_t offset,

@@ -72,8 +72,9 @@ static const char *list_refs(struct arena *a, const struct image_index *ix)
 	return b.len ? arena_strdup(a, b.s) : "none";
 }
 
-int image_layout_choose(struct arena *a, const char *name, const char *ref,
-    const struct image_index *ix, const struct image_descriptor **ret, struct err *e)
+/* The entry that ref means. */
+static int choose(struct arena *a, const char *name, const char *ref, const struct image_index *ix,
+    const struct image_descriptor **ret, struct err *e)
 {
 	const struct image_descriptor *found = NULL;
 	size_t n = 0;
@@ -105,6 +106,25 @@ int image_layout_choose(struct arena *a, const char *name, const char *ref,
 		    list_refs(a, ix));
 	*ret = found;
 	return 0;
+}
+
+int image_layout_top(struct image_source *s, struct arena *a, const char *name, const char *ref,
+    const char *index, size_t n, struct image_document *ret, struct err *e)
+{
+	const struct image_descriptor *d = NULL;
+	struct image_document doc = { 0 };
+	struct image_index ix;
+	int r = image_index_parse(a, name, NULL, index, n, &ix, e);
+
+	if (r < 0 || (r = choose(a, name, ref, &ix, &d, e)) < 0)
+		return r;
+	doc.media_type = d->media_type;
+	doc.digest = d->digest;
+	doc.len = d->size;
+	r = image_read_blob(s, a, d, media_kind_name(media_kind(d->media_type)), &doc.text, e);
+	if (r == 0)
+		*ret = doc;
+	return r;
 }
 
 /* ---- the directory ---- */
@@ -151,23 +171,11 @@ static int layout_top(
 {
 	struct layout *l = (struct layout *)s;
 	const char *name = arena_printf(a, "%s/index.json", l->path);
-	const struct image_descriptor *d;
-	struct image_document doc = { 0 };
-	struct image_index ix;
 	const char *text;
 	size_t n;
 	int r = read_file(l, "index.json", &text, &n, e);
 
-	if (r < 0 || (r = image_index_parse(a, name, NULL, text, n, &ix, e)) < 0 ||
-	    (r = image_layout_choose(a, name, l->ref, &ix, &d, e)) < 0)
-		return r;
-	doc.media_type = d->media_type;
-	doc.digest = d->digest;
-	doc.len = d->size;
-	r = image_read_blob(s, a, d, media_kind_name(media_kind(d->media_type)), &doc.text, e);
-	if (r == 0)
-		*ret = doc;
-	return r;
+	return r < 0 ? r : image_layout_top(s, a, name, l->ref, text, n, ret, e);
 }
 
 static int layout_blob(struct image_source *s, const struct image_descriptor *d, uint64_t offset,

@@ -74,10 +74,11 @@ extern const struct image_source_ops image_source_oci, image_source_oci_archive,
 int image_read_blob(struct image_source *s, struct arena *a, const struct image_descriptor *d,
     const char *what, const char **ret, struct err *e);
 
-/* Which entry of a layout's index.json is meant (layout.c): by org.opencontainers.image.ref.name,
- * by "@N", its place, or, with ref NULL, the only one. */
-int image_layout_choose(struct arena *a, const char *name, const char *ref,
-    const struct image_index *ix, const struct image_descriptor **ret, struct err *e);
+/* The top document of a layout whose index.json is given (layout.c). Of its entries, ref means the
+ * one with that org.opencontainers.image.ref.name, "@N" the one at that place, NULL the only one.
+ * name: index.json's, for messages. */
+int image_layout_top(struct image_source *s, struct arena *a, const char *name, const char *ref,
+    const char *index, size_t n, struct image_document *ret, struct err *e);
 /* oci-layout's version. */
 int image_layout_check(struct arena *a, const char *name, const char *buf, size_t n, struct err *e);
 

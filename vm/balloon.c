@@ -15,9 +15,8 @@
 #include "base/alloc.h"
 #include "vm/devices.h"
 
-#define PFN_SHIFT  VIRTIO_BALLOON_PFN_SHIFT
-#define CHAINS_MAX 16
-#define PFNS_MAX   4096u /* of one request; Linux sends 256 */
+#define PFN_SHIFT VIRTIO_BALLOON_PFN_SHIFT
+#define PFNS_MAX  4096u /* of one request; Linux sends 256 */
 
 enum { Q_INFLATE, Q_DEFLATE, Q_REPORTING_FIRST, QUEUES = 5 };
 
@@ -60,23 +59,22 @@ static void give_back(uint8_t *p, uint64_t n)
 		(void)madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
-static void report(struct balloon *b)
+static void report(const struct queue_chain *c)
 {
-	for (unsigned i = 0; i < b->chain.n_write; i++)
-		give_back(b->chain.write[i].iov_base, b->chain.write[i].iov_len);
+	for (unsigned i = 0; i < c->n_write; i++)
+		give_back(c->write[i].iov_base, c->write[i].iov_len);
 }
 
 /* Page numbers, runs of which go in one call. They come rising or falling. */
-static void inflate(struct balloon *b)
+static void inflate(const struct guest_memory *mem, const struct queue_chain *c)
 {
 	uint64_t start = 0, n = 0; /* of the run, in pages */
 	uint32_t pfn;
 
 	for (unsigned i = 0; i < PFNS_MAX; i++) {
-		if (iov_read(b->chain.read, b->chain.n_read, i * sizeof(pfn), &pfn, sizeof(pfn)) <
-		    sizeof(pfn))
+		if (iov_read(c->read, c->n_read, i * sizeof(pfn), &pfn, sizeof(pfn)) < sizeof(pfn))
 			break;
-		if (!guest_ptr(b->d.mem, (uint64_t)pfn << PFN_SHIFT, VM_PAGE))
+		if (!guest_ptr(mem, (uint64_t)pfn << PFN_SHIFT, VM_PAGE))
 			continue;
 		if (n && pfn == start + n) {
 			n++;
@@ -84,7 +82,7 @@ static void inflate(struct balloon *b)
 			start--;
 			n++;
 		} else {
-			uint8_t *p = guest_ptr(b->d.mem, start << PFN_SHIFT, n << PFN_SHIFT);
+			uint8_t *p = guest_ptr(mem, start << PFN_SHIFT, n << PFN_SHIFT);
 
 			if (p)
 				give_back(p, n << PFN_SHIFT);
@@ -92,35 +90,23 @@ static void inflate(struct balloon *b)
 			n = 1;
 		}
 	}
-	uint8_t *p = guest_ptr(b->d.mem, start << PFN_SHIFT, n << PFN_SHIFT);
+	uint8_t *p = guest_ptr(mem, start << PFN_SHIFT, n << PFN_SHIFT);
 	if (p)
 		give_back(p, n << PFN_SHIFT);
 }
 
+static uint32_t take(struct virtio_device *d, unsigned i, const struct queue_chain *c)
+{
+	if (i == Q_INFLATE)
+		inflate(d->mem, c);
+	else if (i >= Q_REPORTING_FIRST)
+		report(c);
+	return 0;
+}
+
 static void notify(struct virtio_device *d, unsigned i)
 {
-	struct balloon *b = (struct balloon *)d;
-	struct virtqueue *q = &d->queues[i];
-	unsigned n = 0;
-	int r = 0;
-
-	do {
-		queue_disable_notify(q);
-		while (n < CHAINS_MAX && (r = queue_pop(q, &b->chain)) > 0) {
-			if (i == Q_INFLATE)
-				inflate(b);
-			else if (i >= Q_REPORTING_FIRST)
-				report(b);
-			queue_push(q, b->chain.head, 0);
-			n++;
-		}
-	} while (r == 0 && queue_enable_notify(q));
-	if (n)
-		virtio_interrupt(d, q);
-	if (r < 0)
-		virtio_broken(d, q->why);
-	else if (r > 0)
-		virtio_kick(d, i);
+	virtio_serve(d, i, &((struct balloon *)d)->chain, take);
 }
 
 static void reset(struct virtio_device *d)

@@ -20,9 +20,10 @@
 #include "base/log.h"
 #include "vm/virtio.h"
 
-#define MAGIC	0x74726976 /* "virt" */
-#define VENDOR	0x59454c42 /* "BLEY" */
-#define VERSION 2
+#define MAGIC	   0x74726976 /* "virt" */
+#define VENDOR	   0x59454c42 /* "BLEY" */
+#define VERSION	   2
+#define SERVED_MAX 16 /* requests of one notification, before others get their turn */
 
 #define COMMON_FEATURES                                                     \
 	(1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC | \
@@ -93,6 +94,28 @@ void virtio_interrupt(struct virtio_device *d, struct virtqueue *q)
 void virtio_kick(struct virtio_device *d, unsigned q)
 {
 	signal_fd(d->kick[q]);
+}
+
+void virtio_serve(struct virtio_device *d, unsigned i, struct queue_chain *chain,
+    uint32_t (*take)(struct virtio_device *d, unsigned q, const struct queue_chain *c))
+{
+	struct virtqueue *q = &d->queues[i];
+	unsigned n = 0;
+	int r = 0;
+
+	do {
+		queue_disable_notify(q);
+		while (n < SERVED_MAX && (r = queue_pop(q, chain)) > 0) {
+			queue_push(q, chain->head, take(d, i, chain));
+			n++;
+		}
+	} while (r == 0 && queue_enable_notify(q));
+	if (n)
+		virtio_interrupt(d, q);
+	if (r < 0)
+		virtio_broken(d, q->why);
+	else if (r > 0)
+		virtio_kick(d, i);
 }
 
 void virtio_config_changed(struct virtio_device *d)

@@ -5,16 +5,14 @@
 #include "base/alloc.h"
 #include "vm/devices.h"
 
-/* Of one request, and requests of one callback: a guest that asks without end gets its share. */
-#define BYTES_MAX  256u
-#define CHAINS_MAX 16
+#define BYTES_MAX 256u /* of one request */
 
 struct rng {
 	struct virtio_device d;
 	struct queue_chain chain;
 };
 
-static uint32_t fill(const struct queue_chain *c)
+static uint32_t fill(struct virtio_device *d, unsigned i, const struct queue_chain *c)
 {
 	uint8_t buf[BYTES_MAX];
 	size_t n = c->write_bytes < BYTES_MAX ? c->write_bytes : BYTES_MAX;
@@ -28,24 +26,7 @@ static uint32_t fill(const struct queue_chain *c)
 
 static void notify(struct virtio_device *d, unsigned i)
 {
-	struct rng *g = (struct rng *)d;
-	struct virtqueue *q = &d->queues[i];
-	unsigned n = 0;
-	int r = 0;
-
-	do {
-		queue_disable_notify(q);
-		while (n < CHAINS_MAX && (r = queue_pop(q, &g->chain)) > 0) {
-			queue_push(q, g->chain.head, fill(&g->chain));
-			n++;
-		}
-	} while (r == 0 && queue_enable_notify(q));
-	if (n)
-		virtio_interrupt(d, q);
-	if (r < 0)
-		virtio_broken(d, q->why);
-	else if (r > 0)
-		virtio_kick(d, i);
+	virtio_serve(d, i, &((struct rng *)d)->chain, fill);
 }
 
 static void rng_free(struct virtio_device *d)

@@ -87,6 +87,11 @@ void virtio_interrupt(struct virtio_device *d, struct virtqueue *q);
 void virtio_kick(struct virtio_device *d, unsigned q);
 /* The configuration space has changed. From any thread. */
 void virtio_config_changed(struct virtio_device *d);
+/* A whole notify for devices that are done with each request at once: take does it and returns the
+ * bytes that it wrote. After a few requests others get their turn. chain is the device's, for it is
+ * too large for a stack. */
+void virtio_serve(struct virtio_device *d, unsigned q, struct queue_chain *chain,
+    uint32_t (*take)(struct virtio_device *d, unsigned q, const struct queue_chain *c));
 /* The driver violated the specification: DEVICE_NEEDS_RESET, logged once with the reason; the
  * device is inactive until reset. With the owner's lock. */
 void virtio_broken(struct virtio_device *d, const char *why);
