@@ -127,7 +127,7 @@ run: ## install what the build needs, build, and show a container from inside
 
 .PHONY: deps
 deps: ## apt-get install what build and tests need and the machine lacks
-	tools/deps build test
+	tools/deps build test testbed
 
 .PHONY: guest-kernel
 guest-kernel: ## build the small kernel for virtual machines from Debian's source (25 CPU minutes, once)
@@ -142,8 +142,8 @@ unit: $(UNITS) ## build and run the unit tests
 tests: all $(B)/layer $(B)/native-agent $(UNITS) # everything that tests/run needs
 
 .PHONY: check
-check: tests replay-build ## lint, fuzz corpus, every test that this machine can run (a full host: check-full)
-	@tools/check $(B) lint replay tests-fast podman
+check: tests replay-build ## lint, fuzz corpus, check-fast here and check-full on a full host
+	@HOST=$(HOST) tools/check $(B) lint replay tests-fast full
 
 .PHONY: check-fast
 check-fast: tests ## the daily loop: unit, integration and attack tests on this machine

@@ -191,6 +191,9 @@ static int transfer_failed(struct http *h, CURLcode c, struct err *e)
 		    HTTP_HEAD_MAX);
 	if (c == CURLE_PEER_FAILED_VERIFICATION)
 		return err_set(e, EPERM, "the server's certificate is not trusted: %s", text);
+	if (c == CURLE_SSL_CACERT_BADFILE)
+		return err_set(e, ENOENT,
+		    "no trusted authorities (Debian: package ca-certificates): %s", text);
 	if (c == CURLE_COULDNT_CONNECT && h->loopback_only)
 		return err_set(e, EAGAIN, "no connection to a loopback address: %s", text);
 	if (c == CURLE_SSL_CONNECT_ERROR)

@@ -17,7 +17,7 @@ SERVE = ("/bin/sh", "-c", "while :; do nc -l -p 8000 -e /bin/sh -c 'read x; echo
 
 def _private(t, rt):
     go_private(t)
-    return Scenario(t, rt, conf=NETWORK_CONF, kind="podman-network")
+    return Scenario(t, rt, conf=NETWORK_CONF, kind="podman-net")
 
 
 def _answered(address, port):

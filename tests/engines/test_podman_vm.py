@@ -87,7 +87,7 @@ def test_published_port(t):
     t.need(missing() is None, missing())
     need_programs(t, "/usr/lib/podman/netavark", "iptables")
     go_private(t)
-    s = _podman(t, conf=NETWORK_CONF, kind="podman-network")
+    s = _podman(t, conf=NETWORK_CONF, kind="podman-net")
     n = s.up(*SERVE, opts=["-p", "127.0.0.1:8099:8000"])
     address = s.inspect(n)["NetworkSettings"]["IPAddress"]
     wait_for("an answer of the container", lambda: _answered(address, 8000), 60)
