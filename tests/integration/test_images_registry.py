@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from lib import leaks
+from lib.clock import moments
 from lib.container import must, wait_for
 from lib.images import INDEX, MANIFEST, Layout, Store, basic as layout_basic, entry, make_tar
 from lib.registry import (QUICK, Certificates, DebianRegistry, FaultRegistry, Server, TokenServer,
@@ -705,7 +706,7 @@ def test_auth_files(t):
 @timeout(3000)
 def test_killed_while_pulling(t):
     """SIGKILL at any moment: the store is whole, and the next pull goes on where this one stood."""
-    n = 200 if getattr(t.settings, "full", False) else 8
+    n = moments(t)
     lay = big(t, layers=3, size=BIG + 1)
     reg = FaultRegistry(t, lay)
 

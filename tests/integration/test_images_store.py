@@ -12,6 +12,7 @@ import threading
 import time
 
 from lib import kernel, leaks
+from lib.clock import moments
 from lib.container import must, wait_for, wait_gone
 from lib.host import SINGLE_UID
 from lib.images import Layout, Store, basic, digest, entry, make_tar, rootfs_tar
@@ -357,10 +358,6 @@ def kill_at(t, argv, after):
     return p.returncode
 
 
-def moments(t, few):
-    return 200 if getattr(t.settings, "full", False) else few
-
-
 @timeout(900)
 @bailey_only("images")
 def test_pull_killed_at_any_moment(t):
@@ -372,7 +369,7 @@ def test_pull_killed_at_any_moment(t):
     whole = time.monotonic() - start
     rng = random.Random(1)
     killed = 0
-    for i in range(moments(t, 12)):
+    for i in range(moments(t)):
         must(s("rmi", lay.source)) if s.names() else None
         must(s("prune"))
         killed += kill_at(t, argv, rng.uniform(0, whole)) == -signal.SIGKILL
@@ -395,7 +392,7 @@ def test_bundle_killed_at_any_moment(t, *opts):
     whole = time.monotonic() - start
     must(s("bundle", "--delete", b))
     rng = random.Random(2)
-    for i in range(moments(t, 10)):
+    for i in range(moments(t)):
         if not i % 3:
             must(s("prune", "--all"))
         kill_at(t, argv, rng.uniform(0, whole))
@@ -418,7 +415,7 @@ def test_run_killed_at_any_moment(t):
     argv = t.runtime.argv("run", "--store", s.path, "--image", lay.source, c, "/bin/true")
     must(s("pull", lay.source))
     rng = random.Random(3)
-    for _ in range(moments(t, 15)):
+    for _ in range(moments(t)):
         kill_at(t, argv, rng.uniform(0, 0.08))
         t.runtime("delete", "--force", c)
         s.check()

@@ -5,3 +5,9 @@ slow = 1.0
 
 def limit(seconds):
     return seconds * slow
+
+
+def moments(t):
+    """How often to kill at random what must be whole afterwards: `--full` takes its time, but not
+    where the machine is emulated."""
+    return 20 if slow > 2 else 200 if t.settings.full else 25
