@@ -57,6 +57,9 @@ int cgroup_create(const char *path, const struct spec_resources *r, bool rootles
 /* The topmost directory that making path would have to make, for a caller who must write down what
  * it will leave before it is there; *ret is NULL where all exist. Caller frees. */
 int cgroup_first_missing(const char *path, char **ret, struct err *e);
+/* For limits that come later (update): has the ancestors hand on the controllers that r needs and
+ * that they do not hand on yet. cgroup_apply comes after. */
+int cgroup_enable(const struct cgroup *c, const struct spec_resources *r, struct err *e);
 /* Opens an existing one: -ENOENT when it is gone. made_from stays NULL. */
 int cgroup_open(const char *path, struct cgroup *ret, struct err *e);
 /* Writes every limit that r sets (never others), then attaches the device program: r's rules in

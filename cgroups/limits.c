@@ -82,6 +82,14 @@ static int apply_limits(const struct cgroup *c, const struct spec_resources *r, 
 	return rc < 0 ? rc : cg_write_plan(c->dirfd, &p, e);
 }
 
+int cgroup_enable(const struct cgroup *c, const struct spec_resources *r, struct err *e)
+{
+	_cleanup_plan_ struct cg_plan p = { 0 };
+	int rc = c->dirfd < 0 ? 0 : cg_plan(&p, r, c->dirfd, e);
+
+	return rc < 0 || !p.n ? rc : cg_enable_above(c->path, &p, e);
+}
+
 int cgroup_apply(
     const struct cgroup *c, const struct spec_resources *r, bool with_devices, struct err *e)
 {

@@ -88,6 +88,17 @@ static void enable_controllers(void)
 	}
 }
 
+/* A machine is little larger than its container's limit: by default its kernel would refuse what
+ * the host's grants until it is touched. The limit's OOM killer decides, as there. */
+static void promise_memory(void)
+{
+	_cleanup_close_ int dir = open("/proc/sys/vm", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = dir < 0 ? -errno : kfile_write(dir, "overcommit_memory", "1");
+
+	if (r < 0)
+		log_debug("/proc/sys/vm/overcommit_memory: %s", strerror(-r));
+}
+
 /* ---- modules ---- */
 
 static int load_module(int dir, const char *name, struct err *e)
@@ -225,6 +236,7 @@ int boot_machine(int *ret_procfd, struct err *e)
 	    (r = raise_limits(e)) < 0)
 		return r;
 	enable_controllers();
+	promise_memory();
 	loopback_up();
 	fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)

@@ -34,6 +34,7 @@ void ctr_reduce_resources(struct spec_resources *r)
 
 	ours.memory.limit = r->memory.limit;
 	ours.memory.reservation = r->memory.reservation;
+	ours.memory.check_before_update = r->memory.check_before_update;
 	for (size_t i = 0; i < r->unified.n; i++)
 		if (unified_is_ours(r->unified.v[i].key))
 			r->unified.v[n++] = r->unified.v[i];

@@ -39,11 +39,19 @@ struct slot {
 	char name[IFNAMSIZ]; /* the interface's when last seen */
 };
 
+/* An interface that was left out, as it was then. */
+struct refused {
+	uint32_t index, flags, mtu;
+	char name[IFNAMSIZ];
+};
+
 struct carry {
 	struct rtnl rtnl, events;
 	int tun;
 	struct slot v[CARRY_MAX];
 	unsigned n;
+	struct refused *refused;
+	size_t n_refused;
 	unsigned left_out;
 	bool opened; /* from then on an interface that cannot be carried is left out */
 	char *json;
@@ -60,6 +68,7 @@ void carry_close(struct carry *c)
 	}
 	rtnl_close(&c->rtnl);
 	rtnl_close(&c->events);
+	free(c->refused);
 	free(c->json);
 	free(c);
 }
@@ -86,7 +95,10 @@ static int slot_add(struct carry *c, const char *name, uint16_t mtu, struct err 
 	if (r == -EBUSY) {
 		*e = (struct err)ERR_INIT;
 		return err_set(e, EBUSY,
-		    "network: %s exists: another virtual machine has this interface already", name);
+		    "network: %s exists: another virtual machine has this network namespace, and "
+		    "only "
+		    "one can have its interfaces",
+		    name);
 	}
 	if (r < 0)
 		return r;
@@ -131,6 +143,16 @@ static struct slot *slot_of(struct carry *c, uint32_t index)
 	return NULL;
 }
 
+static void slot_free(struct carry *c, struct slot *s)
+{
+	char name[IFNAMSIZ];
+
+	s->index = 0;
+	spare_name((unsigned)(s - c->v), name);
+	redirect_end(&c->rtnl, s->tap_index);
+	tap_set(&c->rtnl, s->tap_index, name, 0);
+}
+
 static int slot_attach(struct carry *c, struct slot *s, const struct view_if *n, struct err *e)
 {
 	char name[IFNAMSIZ];
@@ -142,6 +164,8 @@ static int slot_attach(struct carry *c, struct slot *s, const struct view_if *n,
 		return err_errno(
 		    e, -r, "network: set up %s with MTU %u for \"%s\"", name, n->mtu, n->name);
 	r = redirect_both(&c->rtnl, n->index, s->tap_index);
+	if (r < 0)
+		slot_free(c, s); /* half of it may be there */
 	if (r == -EEXIST)
 		return err_set(e, EEXIST,
 		    "network: interface \"%s\" has an ingress qdisc with filters of its own",
@@ -155,17 +179,6 @@ static int slot_attach(struct carry *c, struct slot *s, const struct view_if *n,
 	s->index = n->index;
 	memcpy(s->name, n->name, sizeof(s->name));
 	return 0;
-}
-
-static void slot_free(struct carry *c, struct slot *s)
-{
-	char name[IFNAMSIZ];
-
-	log_debug("network: interface %u is gone from the container", s->index);
-	s->index = 0;
-	spare_name((unsigned)(s - c->v), name);
-	redirect_end(&c->rtnl, s->tap_index);
-	tap_set(&c->rtnl, s->tap_index, name, 0);
 }
 
 /* ---- what is there ---- */
@@ -255,33 +268,92 @@ static int refuse_kind(const struct view_if *n, struct err *e)
 	    "network: interface \"%s\" is no Ethernet: a virtual machine cannot have it", n->name);
 }
 
+/* Was it left out before, and is as it was then? Another try would fail again, and what it changes
+ * on the way (a tap's name) would be the next event. */
+static bool is_refused(const struct carry *c, const struct view_if *n)
+{
+	for (size_t i = 0; i < c->n_refused; i++) {
+		const struct refused *r = &c->refused[i];
+
+		if (r->index == n->index)
+			return r->flags == n->flags && r->mtu == n->mtu && streq(r->name, n->name);
+	}
+	return false;
+}
+
+static void forget_refused(struct carry *c)
+{
+	free(c->refused);
+	c->refused = NULL;
+	c->n_refused = 0;
+}
+
+static void refuse(struct refused *r, const struct view_if *n)
+{
+	*r = (struct refused){ .index = n->index, .flags = n->flags, .mtu = n->mtu };
+	memcpy(r->name, n->name, sizeof(r->name));
+}
+
+static void free_slots(struct carry *c, const struct view *w)
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		if (!c->v[i].index || seen(w, c->v[i].index))
+			continue;
+		log_debug("network: interface %u is gone from the container", c->v[i].index);
+		slot_free(c, &c->v[i]);
+		/* The one that had found no device may have it now. */
+		forget_refused(c);
+	}
+}
+
+enum took { TAKEN, LEFT_OUT, GONE };
+
+/* Carries one of them; before the machine is built one that cannot be is an error. */
+static int take_one(struct carry *c, struct view_if *n, struct err *e)
+{
+	struct err why = ERR_INIT;
+	bool ether = n->type == ARPHRD_ETHER;
+	int r;
+
+	if (is_refused(c, n))
+		return LEFT_OUT;
+	r = ether ? carry_one(c, n, &why) : refuse_kind(n, &why);
+	if (r < 0 && !c->opened) {
+		*e = why;
+		return r;
+	}
+	if (r == -ENODEV) /* meanwhile: the next event will say so */
+		return GONE;
+	if (r < 0)
+		log_warning("%s", why.msg);
+	return r < 0 || !ether ? LEFT_OUT : TAKEN;
+}
+
 /* Reads, carries what is new, frees what is gone. */
 static int refresh(struct carry *c, struct view *w, struct err *e)
 {
+	_cleanup_free_ struct refused *refused = NULL;
+	size_t n = 0;
 	int r = view_read(&c->rtnl, CARRY_LIST_MAX, w);
 
 	if (r < 0)
 		return err_errno(e, -r, "network: read the container's interfaces");
-	for (unsigned i = 0; i < c->n; i++)
-		if (c->v[i].index && !seen(w, c->v[i].index))
-			slot_free(c, &c->v[i]);
+	free_slots(c, w);
+	refused = xcalloc(w->n + 1, sizeof(*refused));
 	for (size_t i = 0; i < w->n;) {
-		struct err why = ERR_INIT;
-		bool ether = w->v[i].type == ARPHRD_ETHER;
-
-		r = ether ? carry_one(c, &w->v[i], &why) : refuse_kind(&w->v[i], &why);
-		if (r < 0 && !c->opened) {
-			*e = why;
+		r = take_one(c, &w->v[i], e);
+		if (r < 0)
 			return r;
-		}
-		/* -ENODEV: it is gone meanwhile, the next event will say so. */
-		if (r < 0 && r != -ENODEV)
-			log_warning("%s", why.msg);
-		if (r < 0 || !ether)
-			view_drop(w, i);
-		else
+		if (r == LEFT_OUT)
+			refuse(&refused[n++], &w->v[i]);
+		if (r == TAKEN)
 			i++;
+		else
+			view_drop(w, i);
 	}
+	free(c->refused);
+	c->refused = steal_ptr(refused);
+	c->n_refused = n;
 	if (w->left_out != c->left_out)
 		log_warning("network: %u routes are of kinds that the virtual machine does not get",
 		    w->left_out);

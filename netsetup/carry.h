@@ -53,8 +53,9 @@ const char *carry_json(const struct carry *c);
 int carry_fd(const struct carry *c);
 /* Reads everything anew: new interfaces take spare taps, those that went give theirs back. Never
  * blocks for anything but the kernel. Returns 1: carry_json() has changed, 0: it has not, or
- * -errno: nothing has changed. An interface that cannot be carried is left out with a warning. Same
- * privilege as carry_open(). */
+ * -errno: nothing has changed. An interface that cannot be carried is left out with a warning,
+ * once: it is tried again when its name, flags or MTU change, or another one goes. Same privilege
+ * as carry_open(). */
 int carry_update(struct carry *c, struct err *e);
 /* For a process that keeps the privilege which the monitor gives up: hands each change on through
  * `out` (a stream socket), as a uint32_t of this machine's, the length, and the text; begins with

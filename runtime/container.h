@@ -36,7 +36,7 @@ struct container {
 	bool systemd_user;  /* … one of the user's manager */
 	bool vm;	    /* isolation level: a machine, or namespaces */
 	uint64_t vm_usable; /* with vm: bytes of the machine for the container, */
-	uint64_t vm_extra;  /* … and what the host's memory limit is above the container's */
+	uint64_t vm_extra;  /* … and what machine and monitor take besides */
 	bool owns_bundle;   /* made for it alone, in the store of images */
 	bool network;	    /* made by bailey (run --network): see net_undo() */
 	bool ready;	    /* set-up finished (create returned): not "creating" any more */

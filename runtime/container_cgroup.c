@@ -179,8 +179,9 @@ int container_update_cgroup(
 	_cleanup_cgroup_ struct cgroup cg = CGROUP_INIT;
 	int r = container_cgroup(c, &cg, e);
 
-	if (r == 0 && c->systemd)
-		r = systemd_update(c->systemd_user, &cg, res, e);
+	if (r == 0)
+		r = c->systemd ? systemd_update(c->systemd_user, &cg, res, e)
+			       : cgroup_enable(&cg, res, e);
 	return r < 0 ? r : cgroup_apply(&cg, res, res->devices.n > 0, e);
 }
 

@@ -119,7 +119,7 @@ static int choose_isolation(struct creation *k, struct err *e)
 	if ((r = vm_check(s, k->o, e)) < 0 ||
 	    (r = vm_parts_open(k->g, s, &settings, &k->vm, e)) < 0)
 		return r;
-	k->limits = vm_host_resources(s->arena, &s->resources, k->vm.extra);
+	k->limits = vm_host_resources(s->arena, &s->resources, k->vm.usable, k->vm.extra);
 	return 0;
 }
 

@@ -11,7 +11,7 @@ struct list_opts {
 	const char *format;
 };
 
-enum { COL_ID, COL_PID, COL_STATUS, COL_BUNDLE, COL_CREATED, COL_OWNER, COLS };
+enum { COL_ID, COL_PID, COL_STATUS, COL_BUNDLE, COL_CREATED, COL_OWNER, COL_ISOLATION, COLS };
 struct row {
 	char *cell[COLS];
 	char *json;
@@ -40,6 +40,7 @@ static void fill_row(struct row *row, const struct spec_state *s)
 		[COL_BUNDLE] = s->bundle,
 		[COL_CREATED] = s->created,
 		[COL_OWNER] = s->owner,
+		[COL_ISOLATION] = s->isolation,
 	};
 
 	for (size_t i = 0; i < COLS; i++)
@@ -74,7 +75,7 @@ static void add_container(const struct globals *g, const char *id, struct rows *
 static void print_table(const struct rows *rows)
 {
 	static const char *const names[COLS] = { "ID", "PID", "STATUS", "BUNDLE", "CREATED",
-		"OWNER" };
+		"OWNER", "ISOLATION" };
 	size_t width[COLS];
 
 	for (size_t c = 0; c < COLS; c++) {

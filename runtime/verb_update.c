@@ -124,6 +124,8 @@ static char *guest_resources(const struct spec_resources *r)
 	for (size_t i = 0; i < ARRAY_SIZE(memory); i++)
 		if (memory[i].v->set)
 			json_gen_kint(g, memory[i].key, memory[i].v->v);
+	if (r->memory.check_before_update.set)
+		json_gen_kbool(g, "checkBeforeUpdate", r->memory.check_before_update.v);
 	json_gen_end(g);
 	if (r->pids_limit.set) {
 		json_gen_key(g, "pids");
@@ -172,7 +174,7 @@ static int run_update(const struct globals *g, void *opts, int argc, char **argv
 		return r;
 	if (c->vm) {
 		r = update_machine(c, &res, e);
-		res = vm_host_resources(a, &res, c->vm_extra);
+		res = vm_host_resources(a, &res, c->vm_usable, c->vm_extra);
 	}
 	if (r == 0)
 		r = container_update_cgroup(c, &res, e);

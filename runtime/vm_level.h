@@ -28,7 +28,7 @@ struct vm_parts {
 	unsigned vcpus, patience;
 	uint64_t memory;	/* of the machine */
 	uint64_t usable;	/* of it, by the container */
-	uint64_t extra;		/* what the host's memory limit is above the container's */
+	uint64_t extra;		/* what the machine and its monitor take besides */
 	const char *parameters; /* for the kernel's command line, or NULL */
 };
 #define VM_PARTS_NONE                                                     \
@@ -45,10 +45,13 @@ int vm_parts_open(const struct globals *g, const struct spec *s, const struct se
     struct vm_parts *ret, struct err *e);
 /* Can there be machines? NULL, or why not, for `features`; caller frees. */
 char *vm_unavailable(const struct globals *g);
-/* What of a container's limits the host's cgroup gets: memory with the machine's own share, none of
- * what the machine's kernel counts for itself. The result borrows from in and a. */
+/* What of a container's limits the host's cgroup gets. A limit of memory becomes that of the whole
+ * machine (usable: bytes of it that the container can have, extra: what machine and monitor take
+ * besides), whatever it is in the guest: what the guest's kernel has freed is still the monitor's
+ * until it is given back, so that a lower one would have the host kill it. None of what the
+ * machine's kernel counts for itself. The result borrows from in and a. */
 struct spec_resources vm_host_resources(
-    struct arena *a, const struct spec_resources *in, uint64_t extra);
+    struct arena *a, const struct spec_resources *in, uint64_t usable, uint64_t extra);
 
 /* The child, from the first moment on; see init_main(). */
 _Noreturn void vm_init_main(const struct init_args *a);

@@ -181,18 +181,16 @@ char *vm_unavailable(const struct globals *g)
 /* ---- the host's cgroup ---- */
 
 /* Numbers only: "max" stays what it is. */
-static const char *add_to(struct arena *a, const char *value, uint64_t extra)
+static const char *raise_to(struct arena *a, const char *value, uint64_t most)
 {
 	uint64_t v;
 
-	return parse_u64(value, &v) < 0 || v > UINT64_MAX - extra
-		   ? value
-		   : arena_printf(a, "%llu", (unsigned long long)(v + extra));
+	return parse_u64(value, &v) < 0 ? value : arena_printf(a, "%llu", (unsigned long long)most);
 }
 
-static struct spec_map host_unified(struct arena *a, const struct spec_map *in, uint64_t extra)
+static struct spec_map host_unified(struct arena *a, const struct spec_map *in, uint64_t most)
 {
-	static const char *const grow[] = { "memory.max", "memory.high" };
+	static const char *const raise[] = { "memory.max", "memory.high" };
 	struct spec_map out = { .v = arena_calloc(a, in->n, sizeof(struct spec_kv)) };
 
 	for (size_t i = 0; i < in->n; i++) {
@@ -200,24 +198,38 @@ static struct spec_map host_unified(struct arena *a, const struct spec_map *in, 
 
 		if (startswith(kv.key, "pids."))
 			continue;
-		for (size_t j = 0; j < ARRAY_SIZE(grow); j++)
-			if (streq(kv.key, grow[j]))
-				kv.value = add_to(a, kv.value, extra);
+		for (size_t j = 0; j < ARRAY_SIZE(raise); j++)
+			if (streq(kv.key, raise[j]))
+				kv.value = raise_to(a, kv.value, most);
 		out.v[out.n++] = kv;
 	}
 	return out;
 }
 
+/* The limit of memory and swap together keeps its distance to the limit of memory; where that is
+ * not told (update), to the one that the machine was made for. */
+static void raise_memory(struct spec_memory *m, uint64_t usable, uint64_t most)
+{
+	int64_t limit = m->limit.set && m->limit.v > 0 ? m->limit.v : 0;
+	int64_t from = limit ? limit : (int64_t)usable;
+
+	if (m->swap.set && m->swap.v >= from)
+		m->swap.v = m->swap.v - from > INT64_MAX - (int64_t)most
+				? -1
+				: (int64_t)most + (m->swap.v - from);
+	if (limit)
+		m->limit.v = (int64_t)most;
+}
+
 struct spec_resources vm_host_resources(
-    struct arena *a, const struct spec_resources *in, uint64_t extra)
+    struct arena *a, const struct spec_resources *in, uint64_t usable, uint64_t extra)
 {
 	struct spec_resources out = *in;
-	struct opt_i64 *const grow[] = { &out.memory.limit, &out.memory.swap };
+	uint64_t most = usable + extra;
 
-	for (size_t i = 0; i < ARRAY_SIZE(grow); i++)
-		if (grow[i]->set && grow[i]->v > 0 && grow[i]->v <= INT64_MAX - (int64_t)extra)
-			grow[i]->v += (int64_t)extra;
+	raise_memory(&out.memory, usable, most);
+	out.memory.check_before_update = (struct opt_bool){ 0 }; /* the guest's to answer */
 	out.pids_limit = (struct opt_i64){ 0 }; /* the monitor's threads are not the container's */
-	out.unified = host_unified(a, &in->unified, extra);
+	out.unified = host_unified(a, &in->unified, most);
 	return out;
 }

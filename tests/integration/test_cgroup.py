@@ -6,7 +6,7 @@ import time
 
 from lib import kernel
 from lib.container import must, wait_for
-from lib.testing import bailey_only, cases
+from lib.testing import bailey_only, cases, namespaces_only
 
 
 def test_path(t):
@@ -293,6 +293,7 @@ def test_disabled_manager(t):
     t.has(c.report()["cgroup"], own)
 
 
+@namespaces_only("the payload sees the machine's cgroups")
 def test_created_in_its_cgroup(t):
     """Init is a member from its first instruction: nothing is moved afterwards."""
     c = t.container("/bin/cat", "/proc/1/cgroup")

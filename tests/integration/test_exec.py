@@ -198,6 +198,7 @@ def test_exec_into_created(t):
     t.eq(c.exec_report()["hostname"], "bailey-test")
 
 
+@namespaces_only("--cgroup names one of the guest's")
 @bailey_only("cgroup below the container's is handled otherwise")
 def test_sub_cgroup(t):
     c = t.container()

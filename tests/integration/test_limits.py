@@ -8,7 +8,7 @@ import time
 
 from lib.clock import limit
 from lib.container import must, wait_for
-from lib.testing import bailey_only, cases, timeout
+from lib.testing import bailey_only, cases, namespaces_only, timeout
 
 MIB = 1 << 20
 
@@ -21,12 +21,14 @@ def _need(t, *controllers):
 
 
 class Files:
-    """The files of a container's cgroup."""
+    """The files of a container's cgroup. At level vm memory and pids are limited in the guest."""
 
-    def __init__(self, c, pid=None):
-        self.top = c.cgroup_dir(pid)
+    def __init__(self, t, c, pid=None):
+        self.top, self.c, self.in_machine = c.cgroup_dir(pid), c, t.in_machine
 
     def __getitem__(self, name):
+        if self.in_machine and name.startswith(("memory.", "pids.")):
+            return must(self.c.exec("/bin/cat", f"/sys/fs/cgroup/{name}")).out.strip()
         with open(f"{self.top}/{name}") as f:
             return f.read().strip()
 
@@ -84,14 +86,29 @@ def _matches(t, files, want):
         t.eq(files[name], value, name)
 
 
+def _shown(c):
+    """The container has its cgroup at /sys/fs/cgroup."""
+    c.config.namespace("cgroup")
+    c.config.mount("/sys/fs/cgroup", "cgroup", "cgroup")
+
+
+def _container(t, key):
+    c = t.container("/probe", "sleep")
+    _shown(c)
+    if t.in_machine:
+        t.need(not key.startswith("memory_swap") and key != "memory_no_swap",
+               "a guest has no swap")
+    return c
+
+
 @bailey_only("runc 1.1 knows neither burst nor idle nor reservations of huge pages")
 @cases(**{k: (k,) for k in LIMITS})
 def test_config(t, key):
     controller, resources, want = LIMITS[key]
     _need(t, controller)
-    c = t.container("/probe", "sleep")
+    c = _container(t, key)
     c.config.linux["resources"].update(resources)
-    _matches(t, Files(c, c.up()), want)
+    _matches(t, Files(t, c, c.up()), want)
 
 
 @bailey_only("runc 1.1 knows neither burst nor idle nor reservations of huge pages")
@@ -100,8 +117,9 @@ def test_update(t, key):
     """The same of a container that had no limits; and nothing else has changed."""
     controller, resources, want = LIMITS[key]
     _need(t, controller)
-    c = t.container("/probe", "sleep")
-    files = Files(c, c.up())
+    t.need(not (t.in_machine and key == "unified"), "not while a machine runs")
+    c = _container(t, key)
+    files = Files(t, c, c.up())
     before = files.all()
     must(c.verb("update", "--resources", "-", c.id, input=json.dumps(resources)))
     _matches(t, files, want)
@@ -130,12 +148,13 @@ OPTIONS = {
 def test_option(t, option):
     controller, value, name, want = OPTIONS[option]
     _need(t, controller)
-    c = t.container("/probe", "sleep")
-    files = Files(c, c.up())
+    c = _container(t, option)
+    files = Files(t, c, c.up())
     must(c.verb("update", "--" + option, value, c.id))
     t.eq(files[name], want)
 
 
+@namespaces_only("the guest's files are not the host's to write")
 @bailey_only("runc rewrites what it remembers")
 def test_update_leaves_what_it_is_not_told(t):
     """Values that somebody else wrote by hand stay, though the container once had others."""
@@ -144,7 +163,7 @@ def test_update_leaves_what_it_is_not_told(t):
     c.config.linux["resources"].update({
         "memory": {"limit": 64 * MIB, "reservation": 32 * MIB}, "pids": {"limit": 33},
         "cpu": {"shares": 512, "quota": 25000, "period": 50000}})
-    files = Files(c, c.up())
+    files = Files(t, c, c.up())
     foreign = {"pids.max": "44", "cpu.weight": "77", "cpu.max": "33000 66000",
                "memory.low": str(8 * MIB), "memory.high": str(60 * MIB)}
     for name, value in foreign.items():
@@ -155,10 +174,23 @@ def test_update_leaves_what_it_is_not_told(t):
     _matches(t, files, {**foreign, "memory.max": str(80 * MIB), "cpu.weight": "100"})
 
 
+@bailey_only("runc enables every controller at create")
+def test_update_enables_controllers(t):
+    """Without limits no ancestor was asked to hand any on."""
+    _need(t, "memory", "pids", "cpu")
+    c = t.container("/probe", "sleep")
+    _shown(c)
+    c.config.linux["cgroupsPath"] = f"/bailey-test/{c.id}-above/{c.id}"
+    c.config.linux["resources"].pop("pids", None)
+    files = Files(t, c, c.up())
+    must(c.verb("update", "--memory", "64m", "--pids-limit", "44", "--cpu-quota", "20000", c.id))
+    _matches(t, files, {"memory.max": str(64 * MIB), "pids.max": "44", "cpu.max": "20000 100000"})
+
+
 def test_failed_update_says_which(t):
     _need(t, "memory", "pids")
     c = t.container("/probe", "sleep")
-    files = Files(c, c.up())
+    files = Files(t, c, c.up())
     before = files.all()
     r = c.verb("update", "--resources", "-", c.id,
                input=json.dumps({"pids": {"limit": 50}, "cpu": {"cpus": "4000"}}))
@@ -172,7 +204,8 @@ def test_check_before_update(t):
     c = t.container("/bin/sh", "-c", "dd if=/dev/zero of=/dev/shm/x bs=1M count=24 2>/dev/null; "
                     "exec /probe sleep")
     c.config.linux["resources"]["memory"] = {"limit": 64 * MIB}
-    files = Files(c, c.up())
+    _shown(c)
+    files = Files(t, c, c.up())
     wait_for("memory in use", lambda: int(files["memory.current"]) > 24 * MIB)
     t.fails(c.verb("update", "--resources", "-", c.id, input=json.dumps(
         {"memory": {"limit": 8 * MIB, "checkBeforeUpdate": True}})), "memory.limit", code=1)
@@ -226,7 +259,7 @@ def test_io_max(t):
     rates = {k: MIB + n for n, k in enumerate(THROTTLES)}
     c.config.linux["resources"]["blockIO"] = {
         k: [{"major": major, "minor": minor, "rate": r}] for k, r in rates.items()}
-    files = Files(c, c.up())
+    files = Files(t, c, c.up())
     t.eq(files["io.max"], f"{major}:{minor} " + " ".join(
         f"{THROTTLES[k]}={r}" for k, r in rates.items()))
     must(c.verb("update", "--resources", "-", c.id, input=json.dumps({"blockIO": {
@@ -235,6 +268,7 @@ def test_io_max(t):
          "the one that update names, and another")
 
 
+@namespaces_only("it reads a disk of the host's")
 @timeout(120)
 def test_io_max_is_felt(t):
     major, minor, _ = _loop(t)
@@ -255,7 +289,7 @@ def test_io_weight(t):
     _need(t, "io")
     c = t.container("/probe", "sleep")
     c.config.linux["resources"]["blockIO"] = {"weight": 100}
-    files = Files(c, c.up())
+    files = Files(t, c, c.up())
     bfq = os.path.exists(files.top + "/io.bfq.weight")
     name, values = ("io.bfq.weight", ("100", "200")) if bfq else ("io.weight", ("910", "1920"))
     t.eq(files[name].splitlines()[0].split()[-1], values[0])

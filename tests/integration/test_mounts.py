@@ -4,7 +4,7 @@ import os
 from lib import kernel, leaks
 from lib.container import must
 from lib.kernel import parse_mountinfo
-from lib.testing import bailey_only, cases
+from lib.testing import bailey_only, cases, namespaces_only
 
 
 def _mounts(report):
@@ -108,6 +108,7 @@ def test_nosymfollow(t):
     t.has(c.sh("cat /m/l").err, "symbolic link")
 
 
+@namespaces_only("the machine has one mount for all of a bind")
 def test_recursive_attributes(t):
     """`ro` is for the top mount, `rro` for all below."""
     d = t.dir("src/sub")
@@ -341,6 +342,7 @@ def test_host_tree_may_go_away(t):
     t.eq(must(c.exec("/bin/cat", "/m/f")).out, "kept")
 
 
+@namespaces_only("refused: the monitor must not keep the host's root")
 def test_no_pivot(t):
     c = t.container()
     r = c.report("--no-pivot")

@@ -3,7 +3,7 @@ import subprocess
 
 from lib import kernel
 from lib.container import must
-from lib.testing import bailey_only, cases
+from lib.testing import bailey_only, cases, namespaces_only
 
 KINDS = {"pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts", "mount": "mnt",
          "cgroup": "cgroup", "user": "user", "time": "time"}
@@ -16,6 +16,7 @@ def test_new(t, kind):
     t.ne(c.report()["ns"][KINDS[kind]], kernel.ns_inode(KINDS[kind]))
 
 
+@namespaces_only("the host's are refused, or the machine's are meant")
 @cases(**{k: k for k in ("pid", "network", "ipc", "uts", "cgroup", "user", "time")})
 def test_shared_with_the_host(t, kind):
     c = t.container()
@@ -27,6 +28,7 @@ def test_shared_with_the_host(t, kind):
     t.eq(c.report()["ns"][KINDS[kind]], kernel.ns_inode(KINDS[kind]))
 
 
+@namespaces_only("a namespace of the host's kernel; the network's has one machine")
 @cases(**{k: k for k in ("pid", "network", "ipc", "uts", "cgroup")})
 def test_join_by_path(t, kind):
     first = t.container()
@@ -43,6 +45,7 @@ def test_join_by_path(t, kind):
     t.eq(c.exec_report()["ns"][KINDS[kind]], kernel.ns_inode(KINDS[kind], pid), "exec")
 
 
+@namespaces_only("a network namespace has one machine")
 def test_joined_network_is_shared(t):
     """A listener of one is reachable from the other by 127.0.0.1."""
     first = t.container()
@@ -70,6 +73,7 @@ def test_loopback_is_up(t):
     t.has(must(t.container().sh("ip addr show lo")).out, "127.0.0.1/8")
 
 
+@namespaces_only("the payload sees the machine's")
 def test_named_network_namespace(t):
     """A bind-mounted namespace file, as `ip netns` and CNI make them."""
     f = t.file("netns")
@@ -108,6 +112,7 @@ def _mapped(t, host=100000, size=65536):
     return c
 
 
+@namespaces_only("the mapping is the host's, not to be seen in the machine")
 def test_user_namespace(t):
     c = _mapped(t)
     r = c.report()
@@ -130,6 +135,7 @@ def test_user_in_user_namespace(t):
     t.eq((r["uid"][0], r["gid"][0], sorted(r["groups"])), (1000, 1001, [7, 8]))
 
 
+@namespaces_only("the mapping is the host's, not to be seen in the machine")
 def test_several_ranges(t):
     c = _mapped(t, size=10)
     for k in ("uidMappings", "gidMappings"):
@@ -187,6 +193,7 @@ def test_sysctl_in_user_namespace(t):
          ["1", "54321"])
 
 
+@namespaces_only("a network namespace has one machine")
 @bailey_only("runc 1.1 wants mappings too")
 def test_join_user_namespace(t):
     first = _mapped(t)

@@ -6,7 +6,7 @@ import time
 
 from lib import kernel
 from lib.container import must
-from lib.testing import bailey_only, cases
+from lib.testing import bailey_only, cases, namespaces_only
 
 
 def test_user(t):
@@ -56,6 +56,7 @@ def test_bad_rlimit(t, rlimits, text):
     t.fails(c.run(), "process.rlimits", code=1, bailey=text)
 
 
+@namespaces_only("the guest's kernel knows nothing of the caller's limits")
 def test_rlimit_above_the_machine(t):
     def may_not_raise():
         kernel.drop_from_bounding(kernel.CAP_SYS_RESOURCE)
@@ -162,6 +163,7 @@ def test_personality(t, domain, flags, want):
     t.eq(c.exec_report()["personality"], want, "exec")
 
 
+@namespaces_only("it is that of the machine's memory, on the host")
 @bailey_only("memoryPolicy is newer than runc 1.1")
 def test_memory_policy(t):
     c = t.container()
@@ -259,6 +261,7 @@ def _offset(t, now, key, want):
     t.true(abs(now[key] - have - want) < 5, f"{key}: {now[key]} against {have} on the host")
 
 
+@namespaces_only("the machine's clocks begin with it")
 @bailey_only("time namespaces are newer than runc 1.1")
 def test_time_offsets(t):
     c = t.container()

@@ -2,6 +2,7 @@
 and nothing left."""
 import os
 import signal
+import subprocess
 import time
 
 from lib import leaks, reaper, vm
@@ -118,6 +119,42 @@ def test_killed_while_it_boots(t):
         t.eq(p.wait(limit(15)), 1)
     t.ne(open(f).read(), "", "a reason")
     t.fails(c.verb("state", c.id), "does not exist", code=1)
+
+
+@MACHINE
+@timeout(180)
+def test_runtime_killed_during_create(t):
+    """At moments from the first steps to the end: `delete --force` finds all that there is, taps in a
+    network namespace that stays among it."""
+    ns = t.mark
+    must_run("ip", "netns", "add", ns)
+    t.later(must_run, "ip", "netns", "del", ns)
+    must_run("ip", "-n", ns, "link", "add", "eth0", "type", "veth", "peer", "name", "far")
+    must_run("ip", "-n", ns, "link", "set", "eth0", "up")
+    c = t.container("/probe", "sleep")
+    c.config["root"]["readonly"] = True  # with the process that seals it
+    c.config.namespace("network", f"/run/netns/{ns}")
+    c.bundle.write_config()
+    start = time.monotonic()
+    must(c.create("--isolation=vm", timeout=60))
+    whole = time.monotonic() - start
+    must(c.delete("--force"))
+    for part in (0.02, 0.05, 0.08, 0.12, 0.2, 0.4, 0.7, 0.9, 0.97, 1.0, 1.03):
+        p = c.runtime.spawn("create", "--isolation=vm", "--bundle", c.bundle.path, c.id,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
+        time.sleep(whole * part)
+        p.kill()
+        p.wait()
+        must(c.delete("--force"))
+        t.eq(t._left_behind(), [], f"killed after {part} of {whole:.1f} s")
+        t.true("vm-" not in must_run("ip", "-n", ns, "link"), "no tap is left")
+    must(c.create("--isolation=vm", timeout=60))
+    must(c.delete("--force"))
+
+
+def must_run(*argv):
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _child_with_threads(pid, seconds=20):

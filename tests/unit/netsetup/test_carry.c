@@ -412,6 +412,37 @@ TEST(refusals)
 }
 
 /* A monitor that was killed leaves its redirection behind, and nothing else. */
+/* One that cannot be carried is tried once: each try would make the event that asks for the next.
+ */
+static void left_out_body(void)
+{
+	int rounds = 0;
+
+	CHECK_INT(open_carry(1), 0);
+	struct carry_nic n = carry_take(c, 0);
+	wire("eth0");
+	must_sh(inner, "tc qdisc add dev eth0 ingress && tc filter add dev eth0 parent ffff: u32 "
+		       "match u32 0 0 action mirred egress redirect dev lo");
+	for (; rounds < 20 && (usleep(10000), heard()); rounds++)
+		CHECK_INT(update(), 0);
+	CHECK(rounds < 20);
+	CHECK(!strstr(carry_json(c), "eth0"));
+	/* Nothing goes out by it. */
+	must_sh(inner, "tc filter show dev vm-spare0 parent ffff:");
+	CHECK_STR(out, "");
+	must_sh(inner, "tc filter show dev eth0 parent ffff: | grep -q mirred");
+	/* A change of its own is a reason to try again. */
+	must_sh(inner, "tc qdisc del dev eth0 ingress && ip link set eth0 mtu 1400");
+	CHECK_INT(update(), 1);
+	CHECK_HAS(carry_json(c), "\"name\":\"eth0\"");
+	carry_close(c);
+	close(n.tap);
+}
+TEST(left_out)
+{
+	in_child(left_out_body);
+}
+
 static void leftovers_body(void)
 {
 	wire("eth0");
@@ -504,5 +535,5 @@ TEST(many_addresses)
 	in_child(many_body);
 }
 
-TEST_MAIN(T(text), T(redirection), T(changes), T(spares), T(refusals), T(leftovers), T(follow),
-    T(many_addresses))
+TEST_MAIN(T(text), T(redirection), T(changes), T(spares), T(refusals), T(left_out), T(leftovers),
+    T(follow), T(many_addresses))

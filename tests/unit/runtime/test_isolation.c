@@ -225,17 +225,28 @@ TEST(the_hosts_limits_leave_room_for_the_machine)
 		.pids_limit = { true, 20 },
 		.unified = { unified, 4 },
 	};
-	const struct spec_resources out = vm_host_resources(a, &in, 50);
+	struct spec_resources out = vm_host_resources(a, &in, 4950, 50);
 
-	CHECK_INT(out.memory.limit.v, 1050);
+	CHECK_INT(out.memory.limit.v, 5000);
 	CHECK_INT(out.memory.swap.v, -1);
 	CHECK_INT(out.memory.reservation.v, 10);
 	CHECK(!out.pids_limit.set);
 	CHECK_INT(out.unified.n, 3);
-	CHECK_STR(spec_map_get(&out.unified, "memory.max"), "150");
+	CHECK_STR(spec_map_get(&out.unified, "memory.max"), "5000");
 	CHECK_STR(spec_map_get(&out.unified, "memory.high"), "max");
 	CHECK(!spec_map_get(&out.unified, "pids.max"));
 	CHECK_INT(in.memory.limit.v, 1000);
+	/* Swap beside it stays as much, and no swap none. */
+	in.memory.swap.v = 1300;
+	in.memory.check_before_update = (struct opt_bool){ true, true };
+	out = vm_host_resources(a, &in, 4950, 50);
+	CHECK_INT(out.memory.swap.v, 5300);
+	CHECK(!out.memory.check_before_update.set);
+	in.memory.swap.v = 1000;
+	CHECK_INT(vm_host_resources(a, &in, 4950, 50).memory.swap.v, 5000);
+	/* What has no limit in the guest has none here. */
+	in.memory.limit.v = -1;
+	CHECK_INT(vm_host_resources(a, &in, 4950, 50).memory.limit.v, -1);
 }
 
 TEST_MAIN(T(the_strongest_word_counts), T(other_words_are_errors), T(settings_are_read),
