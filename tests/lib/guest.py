@@ -301,3 +301,5 @@ class Agent:
             self.process.kill()
             self.process.wait()
         self.stderr.close()
+        said = [text for text in self.logs if "cgroup" in text]
+        assert not said, f"the agent could not clean up: {said}"
