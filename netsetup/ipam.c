@@ -1,5 +1,6 @@
 #include "netsetup/ipam.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -179,5 +180,33 @@ int ipam_release(
 		r = claim_release(dirfd, ip_text(a4, false, name), dir);
 	if (r == 0 && a6->family)
 		r = claim_release(dirfd, ip_text(a6, false, name), dir);
+	return r;
+}
+
+static int found(void *ctx, const char *name, const char *detail, const char *dir)
+{
+	return 1;
+}
+
+int ipam_is_used(int run)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	int fd = run_dir(run, "addr"), r = 0;
+
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		r = fd < 0 ? fd : -errno;
+		closep(&fd);
+		return r;
+	}
+	for (struct dirent *ent; r == 0 && (ent = readdir(d));) {
+		_cleanup_free_ char *path = xasprintf("addr/%s", ent->d_name);
+		_cleanup_close_ int dirfd = -EBADF;
+
+		if (ent->d_name[0] == '.')
+			continue;
+		dirfd = run_dir(run, path);
+		r = dirfd < 0 ? dirfd : claim_each(dirfd, found, NULL);
+	}
 	return r;
 }

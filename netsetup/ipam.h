@@ -10,3 +10,5 @@ int ipam_take(int run, const struct network *n, const struct ip *want4, const st
 /* Gives back what is dir's; addresses with family 0 unknown: then all are looked through. */
 int ipam_release(
     int run, const char *network, const char *dir, const struct ip *a4, const struct ip *a6);
+/* Has any living container an address in any network? 1, 0 or -errno. */
+int ipam_is_used(int run);

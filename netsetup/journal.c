@@ -31,6 +31,7 @@ int journal_write(const struct journal *j, int dirfd, struct err *e)
 	json_gen_kuint(g, "host", j->host);
 	json_gen_kstr(g, "network", j->network);
 	json_gen_kstr(g, "link", j->link);
+	json_gen_kbool(g, "openvswitch", j->openvswitch);
 	json_gen_kstr(g, "ip4", ip_text(&j->ip4, false, text));
 	json_gen_kstr(g, "ip6", ip_text(&j->ip6, false, text));
 	json_gen_kstrv(g, "ports", j->ports ? j->ports : (char *[]){ NULL });
@@ -56,16 +57,18 @@ static bool ip_of(const struct json *doc, const char *key, struct ip *ret)
 static bool read_fields(const struct json *doc, struct journal *j)
 {
 	const struct json *kind = json_get(doc, "kind"), *ports = json_get(doc, "ports");
-	const struct json *host = json_get(doc, "host");
+	const struct json *host = json_get(doc, "host"), *ovs = json_get(doc, "openvswitch");
 
 	if (!kind || kind->type != JSON_INT || kind->i < 0 || kind->i >= NET_KINDS || !host ||
 	    host->type != JSON_INT || host->i < 0 ||
 	    !text_of(doc, "network", j->network, sizeof(j->network)) ||
 	    !text_of(doc, "link", j->link, sizeof(j->link)) || !ip_of(doc, "ip4", &j->ip4) ||
-	    !ip_of(doc, "ip6", &j->ip6) || !ports || ports->type != JSON_ARRAY)
+	    !ip_of(doc, "ip6", &j->ip6) || !ports || ports->type != JSON_ARRAY ||
+	    (ovs && ovs->type != JSON_BOOL))
 		return false;
 	j->kind = (enum net_kind)kind->i;
 	j->host = (uint64_t)host->i;
+	j->openvswitch = ovs && ovs->b;
 	json_foreach (p, ports) {
 		if (p->type != JSON_STRING || strchr(p->s, '/'))
 			return false;

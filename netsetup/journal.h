@@ -10,6 +10,7 @@ struct journal {
 	uint64_t host;			/* the host's network namespace, by inode */
 	char network[NET_NAME_MAX + 1]; /* "" where none has an address to give back */
 	char link[IFNAMSIZ];		/* the host's end; "": none */
+	bool openvswitch;		/* link is a port of a bridge of its */
 	struct ip ip4, ip6;		/* family 0 in both: taken, but not known which */
 	char **ports;			/* names of claims */
 };

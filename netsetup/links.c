@@ -6,12 +6,16 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+
+/* The metric of lo's own route is 0. */
+#define BEHIND_LO 1024
 
 /* ---- asking ---- */
 
@@ -34,6 +38,22 @@ static uint32_t get_u32(const struct nlattr *a)
 	return v;
 }
 
+static bool filters_vlans(const struct nlattr *info)
+{
+	const struct nlattr *v[64] = { 0 }, *data[64] = { 0 };
+	const char *kind;
+
+	if (!info)
+		return false;
+	mnl.mnl_attr_parse_nested(info, attr_cb, v);
+	kind = v[IFLA_INFO_KIND] ? mnl.mnl_attr_get_payload(v[IFLA_INFO_KIND]) : "";
+	if (!v[IFLA_INFO_DATA] || strcmp(kind, "bridge") != 0)
+		return false;
+	mnl.mnl_attr_parse_nested(v[IFLA_INFO_DATA], attr_cb, data);
+	return data[IFLA_BR_VLAN_FILTERING] &&
+	       *(const uint8_t *)mnl.mnl_attr_get_payload(data[IFLA_BR_VLAN_FILTERING]);
+}
+
 static int link_cb(const struct nlmsghdr *h, void *data)
 {
 	const struct ifinfomsg *i = mnl.mnl_nlmsg_get_payload(h);
@@ -47,6 +67,7 @@ static int link_cb(const struct nlmsghdr *h, void *data)
 	l->flags = i->ifi_flags;
 	l->mtu = get_u32(v[IFLA_MTU]);
 	l->group = get_u32(v[IFLA_GROUP]);
+	l->vlan_filtering = filters_vlans(v[IFLA_LINKINFO]);
 	return MNL_CB_OK;
 }
 
@@ -193,6 +214,21 @@ void add_route(struct batch *b, uint32_t index, const struct ip *dst, const stru
 	mnl.mnl_attr_put_u32(b->h, RTA_OIF, index);
 }
 
+void add_route_loopback6(struct batch *b, uint32_t index)
+{
+	struct rtmsg *m =
+	    batch_add(b, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, sizeof(*m));
+
+	m->rtm_family = AF_INET6;
+	m->rtm_dst_len = 128;
+	m->rtm_table = RT_TABLE_LOCAL;
+	m->rtm_protocol = RTPROT_STATIC;
+	m->rtm_type = RTN_LOCAL;
+	mnl.mnl_attr_put(b->h, RTA_DST, sizeof(in6addr_loopback), &in6addr_loopback);
+	mnl.mnl_attr_put_u32(b->h, RTA_PRIORITY, BEHIND_LO);
+	mnl.mnl_attr_put_u32(b->h, RTA_OIF, index);
+}
+
 static struct ip alone(const struct ip *a)
 {
 	struct ip one = *a;
@@ -224,22 +260,20 @@ static void route_family(
 
 /* ---- links ---- */
 
-/* Where bridged packets pass iptables' and nftables' IP hooks (br_netfilter), one whose destination
- * becomes its own sender there is not routed but bridged, back out of the port that it came in by.
- */
-static bool needs_hairpin(void)
+bool bridged_packets_pass(const char *table)
 {
-	static const char *const calls[] = { "iptables", "ip6tables" };
+	_cleanup_free_ char *value = NULL;
 	char path[64];
 
-	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
-		_cleanup_free_ char *value = NULL;
+	snprintf(path, sizeof(path), "/proc/sys/net/bridge/bridge-nf-call-%s", table);
+	return kfile_read(AT_FDCWD, path, &value) == 0 && strcmp(value, "0") != 0;
+}
 
-		snprintf(path, sizeof(path), "/proc/sys/net/bridge/bridge-nf-call-%s", calls[i]);
-		if (kfile_read(AT_FDCWD, path, &value) == 0 && strcmp(value, "0") != 0)
-			return true;
-	}
-	return false;
+/* Where they do, a packet whose destination becomes its own sender there is not routed but bridged,
+ * back out of the port that it came in by. */
+static bool needs_hairpin(void)
+{
+	return bridged_packets_pass("iptables") || bridged_packets_pass("ip6tables");
 }
 
 static void add_hairpin(struct batch *b, const char *name)
@@ -256,49 +290,66 @@ static void add_hairpin(struct batch *b, const char *name)
 	mnl.mnl_attr_nest_end(b->h, info);
 }
 
-int veth_make(struct batch *b, const char *name, int netns, uint32_t master, uint32_t group,
-    uint32_t mtu, const uint8_t *mac, struct err *e)
+/* An interface that a bridge has taken over has no address, not even a link-local one. */
+static void add_no_address(struct batch *b)
 {
-	struct nlattr *info, *data, *peer, *spec, *six;
+	struct nlattr *spec = mnl.mnl_attr_nest_start(b->h, IFLA_AF_SPEC);
+	struct nlattr *six = mnl.mnl_attr_nest_start(b->h, AF_INET6);
+
+	mnl.mnl_attr_put(b->h, IFLA_INET6_ADDR_GEN_MODE, 1, &(uint8_t){ IN6_ADDR_GEN_MODE_NONE });
+	mnl.mnl_attr_nest_end(b->h, six);
+	mnl.mnl_attr_nest_end(b->h, spec);
+}
+
+static int set_vlan(struct batch *b, const struct veth *v, struct err *e)
+{
+	struct host_link l;
+	int r = host_link_find(b, v->name, &l);
+
+	if (r < 0)
+		return err_errno(e, -r, "find %s", v->name);
+	return bridge_vlan(b, l.index, v->vlan, false, e);
+}
+
+int veth_make(struct batch *b, const struct veth *v, struct err *e)
+{
+	struct nlattr *info, *data, *peer;
 	struct ifinfomsg *i;
 	int r;
 
 	batch_begin(b);
 	batch_add(b, RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof(*i));
-	mnl.mnl_attr_put_strz(b->h, IFLA_IFNAME, name);
-	mnl.mnl_attr_put_u32(b->h, IFLA_MTU, mtu);
-	if (!master)
-		mnl.mnl_attr_put_u32(b->h, IFLA_GROUP, group);
+	mnl.mnl_attr_put_strz(b->h, IFLA_IFNAME, v->name);
+	mnl.mnl_attr_put_u32(b->h, IFLA_MTU, v->mtu);
+	if (v->group)
+		mnl.mnl_attr_put_u32(b->h, IFLA_GROUP, v->group);
 	info = mnl.mnl_attr_nest_start(b->h, IFLA_LINKINFO);
 	mnl.mnl_attr_put_strz(b->h, IFLA_INFO_KIND, "veth");
 	data = mnl.mnl_attr_nest_start(b->h, IFLA_INFO_DATA);
 	peer = mnl.mnl_attr_nest_start(b->h, VETH_INFO_PEER);
 	mnl.mnl_nlmsg_put_extra_header(b->h, sizeof(*i));
 	mnl.mnl_attr_put_strz(b->h, IFLA_IFNAME, NET_INNER);
-	mnl.mnl_attr_put_u32(b->h, IFLA_MTU, mtu);
-	mnl.mnl_attr_put(b->h, IFLA_ADDRESS, 6, mac);
-	mnl.mnl_attr_put_u32(b->h, IFLA_NET_NS_FD, (uint32_t)netns);
+	mnl.mnl_attr_put_u32(b->h, IFLA_MTU, v->mtu);
+	mnl.mnl_attr_put(b->h, IFLA_ADDRESS, 6, v->mac);
+	mnl.mnl_attr_put_u32(b->h, IFLA_NET_NS_FD, (uint32_t)v->netns);
 	mnl.mnl_attr_nest_end(b->h, peer);
 	mnl.mnl_attr_nest_end(b->h, data);
 	mnl.mnl_attr_nest_end(b->h, info);
 	/* Up in the message above would be ENOTCONN: the pair is no pair yet. */
 	i = batch_add(b, RTM_NEWLINK, NLM_F_ACK, sizeof(*i));
 	i->ifi_flags = i->ifi_change = IFF_UP;
-	mnl.mnl_attr_put_strz(b->h, IFLA_IFNAME, name);
-	if (master) {
-		/* A bridge's port has no address of its own, not even a link-local one. */
-		mnl.mnl_attr_put_u32(b->h, IFLA_MASTER, master);
-		spec = mnl.mnl_attr_nest_start(b->h, IFLA_AF_SPEC);
-		six = mnl.mnl_attr_nest_start(b->h, AF_INET6);
-		mnl.mnl_attr_put(
-		    b->h, IFLA_INET6_ADDR_GEN_MODE, 1, &(uint8_t){ IN6_ADDR_GEN_MODE_NONE });
-		mnl.mnl_attr_nest_end(b->h, six);
-		mnl.mnl_attr_nest_end(b->h, spec);
-	}
-	if (master && needs_hairpin())
-		add_hairpin(b, name);
+	mnl.mnl_attr_put_strz(b->h, IFLA_IFNAME, v->name);
+	if (v->master)
+		mnl.mnl_attr_put_u32(b->h, IFLA_MASTER, v->master);
+	if (v->master || v->is_port)
+		add_no_address(b);
+	if (v->master && needs_hairpin())
+		add_hairpin(b, v->name);
 	r = batch_send(b, NULL);
-	return r < 0 ? err_errno(e, -r, "make the veth pair %s", name) : 0;
+	if (r < 0)
+		return err_errno(e, -r, "make the veth pair %s", v->name);
+	/* Until then the port is in no VLAN: nothing passes. */
+	return v->vlan ? set_vlan(b, v, e) : 0;
 }
 
 int sub_make(struct batch *b, enum net_kind kind, const char *name, int netns, const char *parent,
@@ -382,6 +433,8 @@ int ptp_configure(struct batch *b, const char *name, const struct network *n, co
 		to = alone(ip);
 		add_address(b, l.index, &own);
 		add_route(b, l.index, &to, NULL);
+		if (six)
+			add_route_loopback6(b, l.index);
 	}
 	r = batch_send(b, NULL);
 	return r < 0 ? err_errno(e, -r, "configure %s", name) : 0;

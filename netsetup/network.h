@@ -29,11 +29,14 @@
 /* ---- named networks: NET_FILES/NAME.json ---- */
 
 #define NET_NAME_MAX 48
+#define NET_VLAN_MAX 4094
 struct network {
 	char name[NET_NAME_MAX + 1];
 	char interface[IFNAMSIZ]; /* the bridge; "" with ptp */
+	bool openvswitch;	  /* the bridge is Open vSwitch's and the administrator's */
+	uint16_t vlan;		  /* of the containers' ports, untagged there; 0: none */
 	struct ip subnet4, gateway4, subnet6, gateway6;
-	uint32_t mtu;  /* 0: of the route to the outside */
+	uint32_t mtu;  /* 0: of the route to the outside, with openvswitch of the bridge */
 	bool isolated; /* from bailey's other networks */
 };
 /* Letters, digits, "_", "-" and "."; not one of the words that --network has. */
@@ -41,9 +44,11 @@ int network_check_name(const char *name, struct err *e);
 /* "bridge" and "ptp" exist without a file: a private subnet that no route of the host nor network
  * overlaps is chosen and kept for this boot. -ENOENT for others without a file. */
 int network_load(const char *name, struct network *ret, struct err *e);
-/* Fills in what is empty (interface, subnet, gateways), checks, writes the file; -EEXIST. */
+/* Fills in what is empty (interface, subnet, gateways), checks, writes the file; -EEXIST, also for
+ * a bridge that another network has: only those of Open vSwitch may share one. */
 int network_create(struct network *n, struct err *e);
-/* Removes file and bridge; -EBUSY names a container that has an address in it. */
+/* Removes file and bridge (not Open vSwitch's); -EBUSY names a container that has an address in it.
+ */
 int network_remove(const char *name, struct err *e);
 /* All that have a file or are in use. NULL-terminated, the caller strv_free()s. */
 int network_names(char ***ret, struct err *e);

@@ -9,14 +9,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fd.h"
-#include "base/json.h"
 #include "base/str.h"
 #include "netsetup/claim.h"
 #include "netsetup/links.h"
-#include "netsetup/network.h"
-
-#define FILE_MAX (64 * 1024)
+#include "netsetup/network_file.h"
 
 static const char *const without_file[] = { "bridge", "ptp" };
 static const char *const reserved[] = { "none", "host", "pasta", "ns", "macvlan", "ipvlan" };
@@ -47,182 +43,6 @@ int network_check_name(const char *name, struct err *e)
 	return 0;
 }
 
-/* ---- JSON ---- */
-
-void network_json(struct json_gen *g, const struct network *n)
-{
-	char text[IP_TEXT];
-
-	json_gen_map(g);
-	json_gen_kstr(g, "name", n->name);
-	if (n->interface[0])
-		json_gen_kstr(g, "interface", n->interface);
-	if (n->subnet4.family) {
-		json_gen_kstr(g, "subnet", ip_text(&n->subnet4, true, text));
-		json_gen_kstr(g, "gateway", ip_text(&n->gateway4, false, text));
-	}
-	if (n->subnet6.family) {
-		json_gen_kstr(g, "subnet6", ip_text(&n->subnet6, true, text));
-		json_gen_kstr(g, "gateway6", ip_text(&n->gateway6, false, text));
-	}
-	if (n->mtu)
-		json_gen_kuint(g, "mtu", n->mtu);
-	if (n->isolated)
-		json_gen_kbool(g, "isolated", true);
-	json_gen_end(g);
-}
-
-struct reader {
-	struct arena *a;
-	const char *file;
-	struct network *n;
-};
-
-static int bad(const struct reader *r, const struct json *v, const char *want, struct err *e)
-{
-	return err_set(e, EINVAL, "%s: %s: must be %s", r->file, json_path(r->a, v), want);
-}
-
-static int read_ip(const struct reader *r, const struct json *v, struct ip *to, struct err *e)
-{
-	if (v->type != JSON_STRING || ip_parse(v->s, to) < 0)
-		return bad(r, v, "an IP address, or a subnet as ADDRESS/BITS", e);
-	return 0;
-}
-
-static int read_text(
-    const struct reader *r, const struct json *v, char *to, size_t size, struct err *e)
-{
-	if (v->type != JSON_STRING || !*v->s || strlen(v->s) >= size)
-		return bad(r, v, "a short string", e);
-	snprintf(to, size, "%s", v->s);
-	return 0;
-}
-
-static int read_member(const struct reader *r, const struct json *v, struct err *e)
-{
-	struct network *n = r->n;
-
-	if (streq(v->key, "name"))
-		return read_text(r, v, n->name, sizeof(n->name), e);
-	if (streq(v->key, "interface"))
-		return read_text(r, v, n->interface, sizeof(n->interface), e);
-	if (streq(v->key, "subnet"))
-		return read_ip(r, v, &n->subnet4, e);
-	if (streq(v->key, "gateway"))
-		return read_ip(r, v, &n->gateway4, e);
-	if (streq(v->key, "subnet6"))
-		return read_ip(r, v, &n->subnet6, e);
-	if (streq(v->key, "gateway6"))
-		return read_ip(r, v, &n->gateway6, e);
-	if (streq(v->key, "mtu")) {
-		if (v->type != JSON_INT || v->i < 68 || v->i > 65535)
-			return bad(r, v, "a number from 68 to 65535", e);
-		n->mtu = (uint32_t)v->i;
-		return 0;
-	}
-	if (!streq(v->key, "isolated"))
-		return err_set(e, EINVAL, "%s: %s: unknown", r->file, json_path(r->a, v));
-	if (v->type != JSON_BOOL)
-		return bad(r, v, "true or false", e);
-	n->isolated = v->b;
-	return 0;
-}
-
-static int read_file(int dirfd, const char *file, struct network *ret, struct err *e)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	_cleanup_free_ char *text = NULL;
-	struct network n = { 0 };
-	struct reader r = { .a = a, .file = file, .n = &n };
-	const struct json *doc;
-	size_t len;
-	int rc = file_read(dirfd, file, FILE_MAX, &text, &len, e);
-
-	if (rc == 0)
-		rc = json_parse(a, file, text, len, &doc, e);
-	if (rc < 0)
-		return rc;
-	if (doc->type != JSON_OBJECT)
-		return err_set(e, EINVAL, "%s: must be an object", file);
-	json_foreach (v, doc) {
-		rc = read_member(&r, v, e);
-		if (rc < 0)
-			return rc;
-	}
-	rc = network_complete(&n, e);
-	if (rc < 0)
-		return err_wrap(e, "%s", file);
-	*ret = n;
-	return 0;
-}
-
-static int write_file(int dirfd, const char *file, const struct network *n, struct err *e)
-{
-	_cleanup_json_gen_ struct json_gen *g = json_gen_new(true);
-	_cleanup_free_ char *text = NULL;
-
-	network_json(g, n);
-	text = xasprintf("%s\n", json_gen_text(g, NULL));
-	return file_replace(dirfd, file, text, strlen(text), 0644, false, e);
-}
-
-/* ---- completing ---- */
-
-static int complete_family(
-    struct ip *subnet, struct ip *gateway, int family, const char *which, struct err *e)
-{
-	char s[IP_TEXT], g[IP_TEXT];
-
-	if (!subnet->family)
-		return gateway->family
-			   ? err_set(e, EINVAL, ".gateway%s: there is no .subnet%s", which, which)
-			   : 0;
-	*subnet = ip_subnet(subnet);
-	ip_text(subnet, true, s);
-	if (subnet->family != family || ip_last(subnet) < 2)
-		return err_set(
-		    e, EINVAL, ".subnet%s: \"%s\": wrong family, or no room for hosts", which, s);
-	if (!gateway->family)
-		*gateway = ip_nth(subnet, 1);
-	if (!ip_in(subnet, gateway) || ip_index(subnet, gateway) == 0)
-		return err_set(e, EINVAL, ".gateway%s: \"%s\": not a host's address in %s", which,
-		    ip_text(gateway, false, g), s);
-	gateway->prefix = subnet->prefix;
-	return 0;
-}
-
-/* "b-" and the name, or what of it fits with a hash of the rest. */
-static void choose_interface(struct network *n)
-{
-	uint32_t hash = 2166136261u; /* FNV-1a */
-
-	if (strlen(n->name) + 2 < sizeof(n->interface)) {
-		snprintf(n->interface, sizeof(n->interface), "b-%.12s", n->name);
-		return;
-	}
-	for (const char *p = n->name; *p; p++)
-		hash = (hash ^ (uint8_t)*p) * 16777619u;
-	snprintf(n->interface, sizeof(n->interface), "b-%.4s%08x", n->name, hash);
-}
-
-int network_complete(struct network *n, struct err *e)
-{
-	int r = network_check_name(n->name, e);
-
-	if (r == 0)
-		r = complete_family(&n->subnet4, &n->gateway4, AF_INET, "", e);
-	if (r == 0)
-		r = complete_family(&n->subnet6, &n->gateway6, AF_INET6, "6", e);
-	if (r < 0)
-		return r;
-	if (!n->interface[0] && !streq(n->name, "ptp"))
-		choose_interface(n);
-	if (n->interface[strcspn(n->interface, "/: \t\n")])
-		return err_set(e, EINVAL, ".interface: \"%s\": no interface's name", n->interface);
-	return 0;
-}
-
 /* ---- choosing a subnet that nobody has ---- */
 
 struct taken {
@@ -238,23 +58,29 @@ static void taken_add(struct taken *t, const struct ip *ip)
 	t->v[t->n++] = *ip;
 }
 
+/* What is written of a network, and nothing made for it. A file that cannot be read is its user's
+ * error to see, not that of who looks for others'. */
+static bool find_file(const char *name, struct network *ret, struct err *ignored)
+{
+	_cleanup_close_ int dir = -EBADF;
+	_cleanup_free_ char *file = xasprintf(NET_FILES "/%s.json", name);
+	_cleanup_free_ char *chosen = xasprintf("%s.json", name);
+
+	return network_read(AT_FDCWD, file, ret, ignored) == 0 ||
+	       (run_open(&dir, ignored) == 0 && network_read(dir, chosen, ret, ignored) == 0);
+}
+
 static int taken_by_networks(struct taken *t, struct err *e)
 {
 	_cleanup_strv_ char **names = NULL;
 	int r = network_names(&names, e);
 
 	for (size_t i = 0; r == 0 && names[i]; i++) {
-		struct network n;
-		_cleanup_close_ int dir = -EBADF;
-		_cleanup_free_ char *file = xasprintf(NET_FILES "/%s.json", names[i]);
-		_cleanup_free_ char *chosen = xasprintf("%s.json", names[i]);
 		struct err ignored = ERR_INIT;
+		struct network n;
 
-		/* A file that cannot be read is its user's error to see, not this one's. */
-		if (read_file(AT_FDCWD, file, &n, &ignored) < 0) {
-			if ((r = run_open(&dir, e)) < 0 || read_file(dir, chosen, &n, &ignored) < 0)
-				continue;
-		}
+		if (!find_file(names[i], &n, &ignored))
+			continue;
 		taken_add(t, &n.subnet4);
 		taken_add(t, &n.subnet6);
 	}
@@ -316,16 +142,16 @@ static int load_chosen(const char *name, struct network *ret, struct err *e)
 	if (r < 0)
 		return r;
 	if (faccessat(run, file, F_OK, 0) == 0)
-		return read_file(run, file, ret, e);
+		return network_read(run, file, ret, e);
 	if ((r = run_lock(run, &lock, e)) < 0)
 		return r;
 	if (faccessat(run, file, F_OK, 0) == 0)
-		return read_file(run, file, ret, e);
+		return network_read(run, file, ret, e);
 	snprintf(n.name, sizeof(n.name), "%s", name);
 	if (streq(name, "bridge"))
 		snprintf(n.interface, sizeof(n.interface), "bailey0");
 	if ((r = choose_subnets(&n, e)) < 0 || (r = network_complete(&n, e)) < 0 ||
-	    (r = write_file(run, file, &n, e)) < 0)
+	    (r = network_write(run, file, &n, e)) < 0)
 		return r;
 	*ret = n;
 	return 0;
@@ -349,7 +175,7 @@ int network_load(const char *name, struct network *ret, struct err *e)
 						 "create %s\" makes it",
 						 name, name);
 	}
-	r = read_file(AT_FDCWD, file, &n, e);
+	r = network_read(AT_FDCWD, file, &n, e);
 	if (r < 0)
 		return r;
 	if (!streq(n.name, name))
@@ -366,6 +192,26 @@ static int make_files_dir(struct err *e)
 	return 0;
 }
 
+/* Nobody else's bridge. Ports of Open vSwitch's are told apart by their VLANs. */
+static int check_bridge(const struct network *n, struct err *e)
+{
+	_cleanup_strv_ char **names = NULL;
+	int r = network_names(&names, e);
+
+	for (size_t i = 0; r == 0 && names[i]; i++) {
+		struct err ignored = ERR_INIT;
+		struct network other;
+
+		if (!find_file(names[i], &other, &ignored) ||
+		    strcmp(other.interface, n->interface) != 0 || !n->interface[0] ||
+		    (n->openvswitch && other.openvswitch))
+			continue;
+		return err_set(
+		    e, EEXIST, ".interface: \"%s\" is network \"%s\"'s", n->interface, other.name);
+	}
+	return r;
+}
+
 int network_create(struct network *n, struct err *e)
 {
 	_cleanup_close_ int run = -EBADF, lock = -EBADF;
@@ -378,10 +224,12 @@ int network_create(struct network *n, struct err *e)
 	file = xasprintf(NET_FILES "/%s.json", n->name);
 	if (access(file, F_OK) == 0)
 		return err_set(e, EEXIST, "network \"%s\" exists already (%s)", n->name, file);
-	if (!n->subnet4.family && !n->subnet6.family && (r = choose_subnets(n, e)) < 0)
+	if (!n->subnet4.family && !n->subnet6.family && !n->openvswitch &&
+	    (r = choose_subnets(n, e)) < 0)
 		return r;
-	r = network_complete(n, e);
-	return r < 0 ? r : write_file(AT_FDCWD, file, n, e);
+	if ((r = network_complete(n, e)) < 0 || (r = check_bridge(n, e)) < 0)
+		return r;
+	return network_write(AT_FDCWD, file, n, e);
 }
 
 static int add_names(DIR *d, char ***to)
@@ -474,7 +322,7 @@ int network_remove(const char *name, struct err *e)
 		return err_wrap(e, "network \"%s\" is in use", name);
 	if ((r = batch_open(NETLINK_ROUTE, &b, e)) < 0)
 		return r;
-	if (n.interface[0] && (r = host_link_del(&b, n.interface)) < 0)
+	if (n.interface[0] && !n.openvswitch && (r = host_link_del(&b, n.interface)) < 0)
 		return err_errno(e, -r, "remove bridge %s", n.interface);
 	file = xasprintf(NET_FILES "/%s.json", name);
 	chosen = xasprintf("%s.json", name);

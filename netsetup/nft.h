@@ -31,10 +31,13 @@ void nft_add(struct batch *b, unsigned msg, uint16_t flags);
 
 /* ---- the table (nft_table.c) ---- */
 
-/* Makes the table with its rules where it is missing. run: see claim.h. */
+/* Makes the table with its rules where it is missing, under run's lock (claim.h). The caller has a
+ * claim of his already, so that nobody removes it after. */
 int nft_ensure(struct batch *b, int run, struct err *e);
 /* Replaces the table, whatever has become of it, by one without elements. */
 int nft_renew(struct batch *b, struct err *e);
+/* None is no error. For who holds run's lock and has seen no claim. */
+int nft_remove(struct batch *b, struct err *e);
 
 /* ---- elements (nft_ports.c) ---- */
 

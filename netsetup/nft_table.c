@@ -8,11 +8,13 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/rtnetlink.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "netsetup/claim.h"
+#include "netsetup/links.h"
 #include "netsetup/nft_sets.h"
 
 /* nf_tables speaks big-endian. */
@@ -189,6 +191,14 @@ static void is_loopback_net(struct rule *r, uint32_t off)
 	cmp(r, NFT_CMP_EQ, R(0), &net, 1);
 }
 
+/* off: of the address in IPv6's header: 8 source, 24 destination. */
+static void is_loopback6(struct rule *r, uint32_t off)
+{
+	is_family(r, NFPROTO_IPV6);
+	payload(r, NFT_PAYLOAD_NETWORK_HEADER, off, sizeof(in6addr_loopback), R(0));
+	cmp(r, NFT_CMP_EQ, R(0), &in6addr_loopback, sizeof(in6addr_loopback));
+}
+
 /* The destination is an address of the host's. */
 static void is_local(struct rule *r)
 {
@@ -265,6 +275,13 @@ static void rules(struct batch *b)
 		rule_end(&r);
 	}
 	mark_rule(b);
+	/* No answer would come (see port_check()): better refused at once than waited for. */
+	if (bridged_packets_pass("ip6tables")) {
+		r = rule_begin(b, "output");
+		is_loopback6(&r, 24);
+		verdict(&r, NF_ACCEPT);
+		rule_end(&r);
+	}
 	for (size_t c = 0; c < ARRAY_SIZE(nat); c++)
 		for (size_t i = 0; i < NFT_MAPS; i++)
 			port_rule(b, nat[c], &nft_maps[i]);
@@ -288,12 +305,17 @@ static void rules(struct batch *b)
 	cmp(&r, NFT_CMP_NEQ, R(0), &(uint32_t){ 0 }, 4);
 	masquerade(&r);
 	rule_end(&r);
-	/* The host's own, by 127.0.0.1. */
-	r = rule_begin(b, "postrouting");
-	is_ours(&r, NFT_META_OIFGROUP, true);
-	is_loopback_net(&r, 12);
-	masquerade(&r);
-	rule_end(&r);
+	/* The host's own, by 127.0.0.1 and ::1. */
+	for (int six = 0; six < 2; six++) {
+		r = rule_begin(b, "postrouting");
+		is_ours(&r, NFT_META_OIFGROUP, true);
+		if (six)
+			is_loopback6(&r, 8);
+		else
+			is_loopback_net(&r, 12);
+		masquerade(&r);
+		rule_end(&r);
+	}
 }
 
 /* ---- chains, maps ---- */
@@ -393,16 +415,29 @@ int nft_renew(struct batch *b, struct err *e)
 int nft_ensure(struct batch *b, int run, struct err *e)
 {
 	_cleanup_close_ int lock = -EBADF;
-	int r = exists(b);
+	/* Also for the look: nobody removes what it has found meanwhile. */
+	int r = run_lock(run, &lock, e);
 
-	if (r != -ENOENT)
-		return r < 0 ? err_errno(e, -r, "nftables: look up table inet " NFT_TABLE) : 0;
-	r = run_lock(run, &lock, e);
 	if (r < 0)
 		return r;
-	if (exists(b) == 0)
-		return 0;
+	r = exists(b);
+	if (r != -ENOENT)
+		return r < 0 ? err_errno(e, -r, "nftables: look up table inet " NFT_TABLE) : 0;
 	nft_begin(b);
 	table(b);
 	return made(b, e);
+}
+
+int nft_remove(struct batch *b, struct err *e)
+{
+	int r;
+
+	nft_begin(b);
+	nft_add(b, NFT_MSG_DELTABLE, 0);
+	put_str(b->h, NFTA_TABLE_NAME, NFT_TABLE);
+	r = nft_end(b, NULL);
+	/* EOPNOTSUPP: a kernel without nf_tables. */
+	return r == 0 || r == -ENOENT || r == -EOPNOTSUPP
+		   ? 0
+		   : err_errno(e, -r, "nftables: remove table inet " NFT_TABLE);
 }

@@ -18,6 +18,7 @@
 #include "netsetup/journal.h"
 #include "netsetup/links.h"
 #include "netsetup/nft.h"
+#include "netsetup/ovs.h"
 #include "netsetup/pasta.h"
 #include "netsetup/ports.h"
 
@@ -54,6 +55,20 @@ static int take(struct net_plan *p, int run, struct journal *j, struct err *e)
 	return r < 0 ? r : ports_claim(run, p->q, p->dir, p->dirfd, &p->ip4, &p->ip6, e);
 }
 
+/* What only the network's file tells. */
+static int check_openvswitch(const struct network *n, const struct net_request *q, struct err *e)
+{
+	int r;
+
+	if (q->n_ports)
+		return err_set(e, EINVAL,
+		    "--network %s: publishes no ports (-p): the host is not on the way to its "
+		    "containers, which others reach on bridge %s of Open vSwitch",
+		    n->name, n->interface);
+	r = ovs_bridge_check(n->interface, e);
+	return r < 0 ? err_wrap(e, "--network %s", n->name) : 0;
+}
+
 int net_plan(
     const struct net_request *q, const char *dir, int dirfd, struct net_plan *ret, struct err *e)
 {
@@ -65,8 +80,11 @@ int net_plan(
 	if (r < 0)
 		return r;
 	if (has_network(q->kind)) {
-		if ((r = network_load(q->name, &p.net, e)) < 0 || (r = run_open(&run, e)) < 0)
+		if ((r = network_load(q->name, &p.net, e)) < 0 ||
+		    (p.net.openvswitch && (r = check_openvswitch(&p.net, q, e)) < 0) ||
+		    (r = run_open(&run, e)) < 0)
 			return r;
+		j.openvswitch = p.net.openvswitch;
 		snprintf(j.network, sizeof(j.network), "%s", p.net.name);
 		for (size_t i = 0; i < q->n_ports; i++)
 			strv_push(&j.ports, port_key(&q->ports[i]));
@@ -105,38 +123,90 @@ static int rules(const struct net_plan *p, int run, struct err *e)
 	return r < 0 ? r : ports_publish(p->q, &p->ip4, &p->ip6, e);
 }
 
-static int attach_veth(const struct net_plan *p, struct batch *b, int netns, struct err *e)
+static struct inner inner_of(const struct net_plan *p)
 {
-	bool ptp = p->q->kind == NET_PTP;
-	struct host_link bridge = { .mtu = p->net.mtu };
-	_cleanup_close_ int run = -EBADF;
-	struct inner in = {
+	return (struct inner){
 		.from = NET_INNER,
 		.ip4 = &p->ip4,
 		.ip6 = &p->ip6,
 		.gateway4 = &p->net.gateway4,
 		.gateway6 = &p->net.gateway6,
-		.routed = ptp,
+		.routed = p->q->kind == NET_PTP,
 	};
-	uint8_t mac[6];
-	int r;
+}
 
-	if ((r = choose_mac(p->q, mac, e)) < 0 || (r = run_open(&run, e)) < 0)
-		return r;
-	if (!ptp)
-		r = bridge_ensure(b, run, &p->net, &bridge, e);
-	else if (!bridge.mtu)
-		r = host_mtu(b, &bridge.mtu, e);
-	if (r < 0)
-		return r;
-	r = veth_make(b, p->link, netns, bridge.index, NFT_GROUP, bridge.mtu, mac, e);
-	if (r == 0 && ptp)
+static int attach_ptp(const struct net_plan *p, struct batch *b, struct veth *v, struct err *e)
+{
+	const struct inner in = inner_of(p);
+	_cleanup_close_ int run = -EBADF;
+	int r = run_open(&run, e);
+
+	v->group = NFT_GROUP;
+	v->mtu = p->net.mtu;
+	if (r == 0 && !v->mtu)
+		r = host_mtu(b, &v->mtu, e);
+	if (r == 0)
+		r = veth_make(b, v, e);
+	if (r == 0)
 		r = forwarding_on(p->link, true, e);
-	if (r == 0 && ptp)
+	if (r == 0)
 		r = ptp_configure(b, p->link, &p->net, &p->ip4, &p->ip6, e);
 	if (r == 0)
 		r = rules(p, run, e);
-	return r < 0 ? r : inner_configure(netns, &in, e);
+	return r < 0 ? r : inner_configure(v->netns, &in, e);
+}
+
+static int attach_bridge(const struct net_plan *p, struct batch *b, struct veth *v, struct err *e)
+{
+	const struct inner in = inner_of(p);
+	_cleanup_close_ int run = -EBADF;
+	struct host_link bridge = { 0 };
+	int r = run_open(&run, e);
+
+	if (r == 0)
+		r = bridge_ensure(b, run, &p->net, &bridge, e);
+	v->master = bridge.index;
+	v->mtu = bridge.mtu;
+	v->vlan = p->net.vlan;
+	if (r == 0)
+		r = veth_make(b, v, e);
+	if (r == 0)
+		r = rules(p, run, e);
+	return r < 0 ? r : inner_configure(v->netns, &in, e);
+}
+
+static int attach_openvswitch(
+    const struct net_plan *p, struct batch *b, struct veth *v, struct err *e)
+{
+	const struct inner in = inner_of(p);
+	struct host_link bridge;
+	int r = host_link_find(b, p->net.interface, &bridge);
+
+	if (r < 0)
+		return err_errno(e, -r,
+		    "network \"%s\": interface %s of Open vSwitch (does it run in this network "
+		    "namespace?)",
+		    p->net.name, p->net.interface);
+	v->mtu = p->net.mtu ? p->net.mtu : bridge.mtu;
+	v->is_port = true;
+	r = veth_make(b, v, e);
+	if (r == 0)
+		r = ovs_port_add(
+		    p->net.interface, p->link, p->net.vlan, strrchr(p->dir, '/') + 1, e);
+	return r < 0 ? r : inner_configure(v->netns, &in, e);
+}
+
+static int attach_veth(const struct net_plan *p, struct batch *b, int netns, struct err *e)
+{
+	uint8_t mac[6];
+	struct veth v = { .name = p->link, .netns = netns, .mac = mac };
+	int r = choose_mac(p->q, mac, e);
+
+	if (r < 0)
+		return r;
+	if (p->net.openvswitch)
+		return attach_openvswitch(p, b, &v, e);
+	return p->q->kind == NET_PTP ? attach_ptp(p, b, &v, e) : attach_bridge(p, b, &v, e);
 }
 
 static int attach_sub(const struct net_plan *p, struct batch *b, int netns, struct err *e)
@@ -185,6 +255,27 @@ static int remove_link(const char *name, struct err *e)
 	return r < 0 ? err_errno(e, -r, "remove %s", name) : 0;
 }
 
+/* The rules, when nobody is left who needs them. Who takes an address after the look finds no table
+ * later, and makes one. */
+static int remove_rules(int run, struct err *e)
+{
+	_cleanup_batch_ struct batch b = BATCH_INIT;
+	_cleanup_close_ int lock = -EBADF;
+	int r = run_lock(run, &lock, e);
+
+	if (r < 0)
+		return r;
+	r = ipam_is_used(run);
+	if (r)
+		return r < 0 ? err_errno(e, -r, NET_RUN "/…/addr") : 0;
+	r = batch_open(NETLINK_NETFILTER, &b, e);
+	if (r == -EPROTONOSUPPORT) { /* a kernel that cannot have any */
+		err_clear(e);
+		return 0;
+	}
+	return r < 0 ? r : nft_remove(&b, e);
+}
+
 static int undo_here(const struct journal *j, const char *dir, struct err *e)
 {
 	_cleanup_close_ int run = -EBADF;
@@ -194,12 +285,14 @@ static int undo_here(const struct journal *j, const char *dir, struct err *e)
 		r = run_open(&run, e);
 	if (r == 0 && j->ports)
 		r = ports_release(run, j->ports, dir, e);
+	if (r == 0 && j->openvswitch)
+		r = ovs_port_del(j->link, e);
 	if (r == 0 && j->link[0])
 		r = remove_link(j->link, e);
 	if (r == 0 && j->network[0] &&
 	    (r = ipam_release(run, j->network, dir, &j->ip4, &j->ip6)) < 0)
 		err_errno(e, -r, "give the addresses back");
-	return r;
+	return r < 0 || !j->network[0] ? r : remove_rules(run, e);
 }
 
 /* From another network namespace than the container was made in: its links have gone with its own
@@ -211,6 +304,8 @@ static int undo_elsewhere(const struct journal *j, const char *dir, struct err *
 
 	if (!j->network[0])
 		return 0;
+	if (j->openvswitch && (r = ovs_port_del(j->link, e)) < 0)
+		return r;
 	r = run_open_of(j->host, &run, e);
 	if (r == -ENOENT) {
 		err_clear(e);
@@ -272,7 +367,16 @@ int network_reload(unsigned *ret_ports, struct err *e)
 	int r;
 
 	if ((r = run_open(&run, e)) < 0 || (r = run_lock(run, &lock, e)) < 0 ||
-	    (r = batch_open(NETLINK_NETFILTER, &b, e)) < 0 || (r = nft_renew(&b, e)) < 0)
+	    (r = batch_open(NETLINK_NETFILTER, &b, e)) < 0)
+		return r;
+	r = ipam_is_used(run);
+	if (r < 0)
+		return err_errno(e, -r, NET_RUN "/…/addr");
+	if (r == 0) {
+		*ret_ports = 0;
+		return nft_remove(&b, e);
+	}
+	if ((r = nft_renew(&b, e)) < 0)
 		return r;
 	r = isolate_again(&b, e);
 	return r < 0 ? r : ports_republish(run, ret_ports, e);

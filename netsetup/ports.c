@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "netsetup/claim.h"
 #include "netsetup/conntrack.h"
+#include "netsetup/links.h"
 #include "netsetup/nft.h"
 
 char *port_key(const struct net_port *p)
@@ -119,6 +120,13 @@ int port_check(const struct net_port *p, struct err *e)
 	_cleanup_free_ char *key = port_key(p);
 	int r = 0;
 
+	if (p->addr.family == AF_INET6 && ip_is_loopback(&p->addr) &&
+	    bridged_packets_pass("ip6tables"))
+		return err_set(e, EOPNOTSUPP,
+		    "-p: %s: not while net.bridge.bridge-nf-call-ip6tables is 1 (br_netfilter), "
+		    "with "
+		    "which the kernel drops the answers: set it to 0, or publish on 127.0.0.1",
+		    key);
 	if (!p->addr.family || p->addr.family == AF_INET)
 		r = try_bind(p, AF_INET);
 	if (r == 0 && (!p->addr.family || p->addr.family == AF_INET6))

@@ -28,6 +28,7 @@
 	X(mnl_attr_nest_start)        \
 	X(mnl_attr_nest_end)          \
 	X(mnl_attr_parse)             \
+	X(mnl_attr_parse_nested)      \
 	X(mnl_attr_get_type)          \
 	X(mnl_attr_get_payload)       \
 	X(mnl_attr_get_payload_len)   \

@@ -10,8 +10,8 @@
 
 struct network_verb_opts {
 	const char *subnet, *gateway, *subnet6, *gateway6, *interface;
-	struct opt_i64 mtu;
-	bool isolated;
+	struct opt_i64 mtu, vlan;
+	bool isolated, openvswitch;
 };
 #define OFF(field) offsetof(struct network_verb_opts, field)
 static const struct opt opts[] = {
@@ -24,6 +24,10 @@ static const struct opt opts[] = {
 	{ "interface", 0, OPT_STR, OFF(interface), "NAME",
 	    "the bridge's name (default: of the network's)" },
 	{ "mtu", 0, OPT_INT, OFF(mtu), "BYTES", "MTU (default: the default route's)", 68, 65535 },
+	{ "vlan", 0, OPT_INT, OFF(vlan), "ID", "VLAN of the containers' ports of the bridge", 1,
+	    NET_VLAN_MAX },
+	{ "openvswitch", 0, OPT_FLAG, OFF(openvswitch), NULL,
+	    "--interface is a bridge of Open vSwitch, which is there already" },
 	{ "isolated", 0, OPT_FLAG, OFF(isolated), NULL,
 	    "no traffic between it and bailey's other networks" },
 	{ 0 },
@@ -39,7 +43,9 @@ static int ip_option(const char *name, const char *s, struct ip *to, struct err 
 static int create(const struct network_verb_opts *o, const char *name, struct err *e)
 {
 	struct network n = { .mtu = (uint32_t)(o->mtu.set ? o->mtu.v : 0),
-		.isolated = o->isolated };
+		.vlan = (uint16_t)(o->vlan.set ? o->vlan.v : 0),
+		.isolated = o->isolated,
+		.openvswitch = o->openvswitch };
 	int r;
 
 	if ((r = network_check_name(name, e)) < 0 ||
@@ -179,6 +185,8 @@ const struct verb verb_network = {
 	    "of all containers that live, after something flushed it.\n"
 	    "The networks bridge and ptp exist without being created.",
 	.examples = "bailey network create --subnet 10.9.0.0/24 --isolated web\n"
+		    "bailey network create --openvswitch --interface br0 --vlan 7 "
+		    "--subnet 192.0.2.0/24 --gateway 192.0.2.1 lab\n"
 		    "bailey network reload",
 	.opts = opts,
 	.opts_size = sizeof(struct network_verb_opts),

@@ -1,12 +1,15 @@
 """run --network: real traffic in throwaway namespaces, seen by ip, bridge, nft and conntrack."""
+import json
 import os
 import shutil
 import socket
 import subprocess
+import threading
+import time
 
 from lib import host, kernel
 from lib.container import must
-from lib.net import Net, addresses, claims, elements, links, observe, ping, say, sh, wait
+from lib.net import Net, addresses, claims, elements, end, links, observe, ping, say, sh, wait
 from lib.testing import bailey_only, cases, timeout
 
 WHY = "peers make no networks"
@@ -15,8 +18,9 @@ TRACED = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":d
 
 
 def tools(t, *names):
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
     for n in names:
-        t.need(shutil.which(n), f"no {n} here (tools/deps test)")
+        t.need(shutil.which(n, path=path), f"no {n} here (tools/deps test)")
 
 
 @bailey_only(WHY)
@@ -58,23 +62,61 @@ def test_published(t):
     """From outside, from the host by each of its addresses, from a neighbour, from itself."""
     tools(t, "ip", "nft", "conntrack")
     n = Net(t, outside=True)
+    bridges_call(0)
     a = n.container("--network", "bridge", "-p", "8080:80", "-p", "8080:80/udp", "-p", "127.0.0.1:9:80",
-                    "-p", "[2001:db8::1]:9:80")
+                    "-p", "[2001:db8::1]:9:80", "-p", "[::1]:10:80", "-p", "[::1]:10:80/udp")
     b = n.container("--network", "bridge")
     pid_a, pid_b = a.pid(), b.pid()
     n.echo(pid_a, 80)
-    t.eq(elements(), 6)
+    t.eq(elements(), 8)
     for kind in ("tcp", "udp"):
         t.eq(say(n.outside, kind, "192.0.2.1", 8080), "192.0.2.2 hello", f"{kind} from outside")
         t.eq(say(n.outside, kind, "2001:db8::1", 8080), "2001:db8::2 hello", f"{kind} from outside, IPv6")
-        for host in ("127.0.0.1", "192.0.2.1", "2001:db8::1"):
+        t.true(say(None, kind, "::1", 10).endswith(" hello"), f"{kind}: ::1 alone")
+        for host in ("127.0.0.1", "::1", "192.0.2.1", "2001:db8::1"):
             t.true(say(None, kind, host, 8080).endswith(" hello"), f"{kind} from the host by {host}")
         for who, pid in (("neighbour", pid_b), ("itself", pid_a)):
             for host in ("192.0.2.1", "2001:db8::1"):
                 t.true(say(pid, kind, host, 8080).endswith(" hello"), f"{kind} from {who} by {host}")
     t.true(say(None, "tcp", "127.0.0.1", 9).endswith(" hello"), "one address alone: loopback")
     t.has(say(n.outside, "tcp", "192.0.2.1", 9, 2), "failed", "not another")
+    for host in ("2001:db8::1", "fd00::1"):
+        t.has(say(n.outside, "tcp", host, 10, 2), "failed", "::1 from outside")
     t.eq(say(n.outside, "tcp", "2001:db8::1", 9), "2001:db8::2 hello", "one address alone: IPv6")
+
+
+def bridges_call(value):
+    """Whether bridged packets pass ip6tables' hooks in this namespace; false: there is no br_netfilter."""
+    path = "/proc/sys/net/bridge/bridge-nf-call-ip6tables"
+    if not os.path.exists(path):
+        return False
+    with open(path, "w", encoding="ascii") as f:
+        f.write(str(value))
+    return True
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_published_on_loopback6(t):
+    """By ::1 on each kind of network; where the kernel cannot, the port is refused, and others' answer at once."""
+    tools(t, "ip", "nft")
+    n = Net(t)
+    filters = bridges_call(0)
+    for network in ("bridge", "ptp"):
+        a = n.container("--network", network, "-p", "8080:80", "-p", "8080:80/udp", "-p", "[::1]:9:80")
+        n.echo(a.pid(), 80)
+        for kind, port in (("tcp", 8080), ("udp", 8080), ("tcp", 9)):
+            t.true(say(None, kind, "::1", port).endswith(" hello"), f"{network}: {kind} by ::1, port {port}")
+        must(a.delete("--force"))
+    if not filters:  # no br_netfilter here
+        return
+    bridges_call(1)
+    c = t.container("/probe", "sleep")
+    t.fails(c.run("--detach", "--network", "bridge", "-p", "[::1]:9:80"), "bridge-nf-call-ip6tables", "127.0.0.1")
+    a = n.container("--network", "bridge", "-p", "8080:80")
+    n.echo(a.pid(), 80)
+    t.has(say(None, "tcp", "::1", 8080, 5), "refused")
+    t.true(say(None, "tcp", "127.0.0.1", 8080).endswith(" hello"), "by 127.0.0.1 as ever")
 
 
 @bailey_only(WHY)
@@ -109,8 +151,10 @@ def test_nothing_left(t):
     os.kill(b.pid(), 9)  # the namespace goes before
     b.wait_status("stopped")
     wait(lambda: [l for l in links() if l.startswith("bv")] == [], "end of the namespace")
+    t.has(sh("nft list tables"), "inet bailey", "the other still needs the rules")
     must(b.delete())
     t.eq((claims(), elements()), ([], 0))
+    t.lacks(sh("nft list tables"), "bailey", "the last one takes the rules along")
     t.eq(sorted(set(links()) - set(before)), ["bailey0"], "links")
     must(t.runtime("network", "rm", "bridge"))
     t.eq(links(), before, "links after network rm")
@@ -184,6 +228,36 @@ def test_two_hundred_at_once(t):
     t.eq(len(users), 400)
     t.eq(len({u["address"] for u in users}), 400, "different addresses")
     t.eq(sorted(u["container"] for u in users), sorted(names * 2), "two each")
+
+
+@bailey_only(WHY)
+@timeout(300)
+def test_rules_come_and_go(t):
+    """Whoever comes while the last one goes has its rules: many at once, each in its own time."""
+    tools(t, "nft")
+    n = Net(t)
+    stop = time.monotonic() + 6
+    turns, all_ = [0, 0, 0], [t.container() for _ in range(3)]
+
+    def turn(who):
+        c = all_[who]
+        while time.monotonic() < stop or turns[who] < 5:
+            n.run(c, "--network", "bridge", "-p", f"{9000 + who}:80")
+            rules = sh("nft list table inet bailey")
+            for needed in (f"tcp . {9000 + who} :", "masquerade", "chain guard"):
+                if needed not in rules:
+                    failed.append((who, turns[who], needed, rules))
+            must(c.delete("--force"))
+            turns[who] += 1
+    failed = []
+    threads = [threading.Thread(target=turn, args=(i,)) for i in range(3)]
+    for x in threads:
+        x.start()
+    for x in threads:
+        x.join()
+    t.eq(failed, [])
+    t.true(min(turns) >= 5, f"rounds of each: {turns}")
+    t.lacks(sh("nft list tables"), "bailey")
 
 
 @bailey_only(WHY)
@@ -413,6 +487,177 @@ def test_named(t):
     must(net("network", "rm", "db"))
     t.eq(links(), ["bailey0", "lo"])
     t.fails(net("network", "inspect", "web"), "does not exist")
+
+
+def bridges_have_vlans():
+    made = subprocess.run(["ip", "link", "add", "try0", "type", "bridge", "vlan_filtering", "1"],
+                          stderr=subprocess.DEVNULL)
+    if made.returncode == 0:
+        sh("ip link del try0")
+    return made.returncode == 0
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_vlan(t):
+    """Containers are in their network's VLAN, untagged; a trunk carries its frames with the tag."""
+    tools(t, "ip", "bridge", "nft")
+    n = Net(t, outside=True)
+    net = t.runtime
+    if not bridges_have_vlans():
+        must(net("network", "create", "--vlan", "10", "lab"))
+        before = links()
+        t.fails(t.container("/probe", "sleep").run("--detach", "--network", "lab"), "CONFIG_BRIDGE_VLAN_FILTERING")
+        t.need(links() != before or claims(), "this kernel's bridges have no VLANs (CONFIG_BRIDGE_VLAN_FILTERING)")
+    for bad, text in ((("--vlan", "0"), "--vlan"), (("--vlan", "4095"), "--vlan")):
+        t.fails(net("network", "create", *bad, "bad"), text)
+    must(net("network", "create", "--subnet", "10.9.0.0/24", "--subnet6", "fd09::/64", "--vlan", "10",
+             "--interface", "br-lab", "lab"))
+    t.fails(net("network", "create", "--interface", "br-lab", "--vlan", "11", "other"), '"br-lab" is network "lab"')
+    t.eq(must(net("network", "inspect", "lab")).json()["network"]["vlan"], 10)
+    a, b = n.container("--network", "lab", "-p", "8080:80"), n.container("--network", "lab")
+    pid_a, pid_b = a.pid(), b.pid()
+    untagged = [{"vlan": 10, "flags": ["PVID", "Egress Untagged"]}]
+    vlans = {v["ifname"]: v["vlans"] for v in observe("bridge -j vlan show")}
+    ports = [p["ifname"] for p in observe("bridge -j link") if p.get("master") == "br-lab"]
+    t.eq((len(ports), vlans), (2, {p: untagged for p in [*ports, "br-lab"]}))
+    n.echo(pid_a, 80)
+    n.echo(n.outside, 80)
+    for kind in ("tcp", "udp"):
+        t.eq(say(pid_b, kind, "10.9.0.2", 80), "10.9.0.3 hello", f"{kind} within")
+        t.eq(say(pid_b, kind, "fd09::2", 80), "fd09::3 hello", f"{kind} within, IPv6")
+        t.eq(say(pid_a, kind, "192.0.2.2", 80), "192.0.2.1 hello", f"{kind} to the outside")
+    t.eq(say(n.outside, "tcp", "192.0.2.1", 8080), "192.0.2.2 hello", "published")
+    cable = n.namespace()
+    sh(f"ip link add cable0 type veth peer name eth0 netns {cable}; ip link set cable0 master br-lab up")
+    sh("ip addr add 10.9.0.99/24 dev eth0; ip link set eth0 up", cable)
+    t.eq(ping(cable, "10.9.0.2"), False, "a port without a VLAN reaches nobody")
+    sh("bridge vlan add vid 20 pvid untagged dev cable0")
+    t.eq(ping(cable, "10.9.0.2"), False, "another VLAN")
+    sh("bridge vlan del vid 20 dev cable0; bridge vlan add vid 10 pvid untagged dev cable0")
+    t.true(ping(cable, "10.9.0.2"), "the same VLAN")
+    sh("bridge vlan del vid 10 dev cable0; bridge vlan add vid 10 dev cable0")
+    t.eq(ping(cable, "10.9.0.2"), False, "a trunk has it by its tag alone")
+    sh("ip addr flush dev eth0; ip link add link eth0 name tagged type vlan id 10;"
+       "ip addr add 10.9.0.99/24 dev tagged; ip link set tagged up", cable)
+    t.true(ping(cable, "10.9.0.2"), "by the tag")
+    must(a.delete("--force"))
+    t.fails(t.container("/probe").run("--network", "plain"), "does not exist")
+    with open("/etc/bailey/networks/lab.json", encoding="utf-8") as f:
+        lab = json.load(f)
+    del lab["vlan"]
+    with open("/etc/bailey/networks/lab.json", "w", encoding="utf-8") as f:
+        json.dump(lab, f)
+    t.fails(t.container("/probe").run("--network", "lab"), "was made with a VLAN")
+    must(b.delete("--force"))
+    must(net("network", "rm", "lab"))
+    t.lacks(" ".join(links()), "br-lab")
+
+
+def openvswitch(t, kind):
+    """A switch of the test's own, with a bridge br0: "system" in the kernel, "netdev" in a process."""
+    tools(t, "ovs-vsctl", "ovs-vswitchd", "ovsdb-server", "ovsdb-tool")
+    if kind == "system":
+        subprocess.run(["modprobe", "-q", "openvswitch"], check=False)
+        t.need(os.path.exists("/sys/module/openvswitch"), "this kernel has no openvswitch")
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    run = "/run/openvswitch"
+    sh(f"mkdir -p {run}; ovsdb-tool create {run}/conf.db /usr/share/openvswitch/vswitch.ovsschema")
+    for argv in ((f"ovsdb-server {run}/conf.db --remote=punix:{run}/db.sock"), "ovs-vswitchd"):
+        p = subprocess.Popen([*argv.split(), "-vconsole:off"], stdout=subprocess.DEVNULL)
+        t.later(end, p)
+        if argv != "ovs-vswitchd":
+            wait(lambda: os.path.exists(f"{run}/db.sock"), "Open vSwitch's database", 30)
+            sh("ovs-vsctl --no-wait init")
+    sh(f"ovs-vsctl --timeout=60 add-br br0 -- set bridge br0 datapath_type={kind}; ip link set br0 up")
+    return p
+
+
+def switch_ports():
+    return sh("ovs-vsctl list-ports br0").split()
+
+
+@bailey_only(WHY)
+@cases(system=("system",), netdev=("netdev",))
+@timeout(180)
+def test_openvswitch(t, kind):
+    """A bridge of Open vSwitch's: its ports, their tags, and traffic on it."""
+    tools(t, "ip")
+    n = Net(t)
+    net = t.runtime
+    vswitchd = openvswitch(t, kind)
+    for opts, text in (
+            (("--openvswitch", "--subnet", "10.9.0.0/24"), ".interface"),
+            (("--openvswitch", "--interface", "br0"), "needs .subnet"),
+            (("--openvswitch", "--interface", "br0", "--subnet", "10.9.0.0/24", "--isolated"), ".isolated"),
+            (("--openvswitch", "--interface", "-x", "--subnet", "10.9.0.0/24"), '.interface: "-x"')):
+        t.fails(net("network", "create", *opts, "bad"), text)
+    for name, vlan, top in (("red", "7", "9"), ("blue", "8", "10")):
+        must(net("network", "create", "--openvswitch", "--interface", "br0", "--vlan", vlan, "--subnet",
+                 f"10.{top}.0.0/24", "--subnet6", f"fd{top}::/64", "--gateway", f"10.{top}.0.254", name))
+    must(net("network", "create", "--openvswitch", "--interface", "nobr", "--subnet", "10.11.0.0/24", "none-such"))
+    a, b, c = n.container("--network", "red"), n.container("--network", "red"), n.container("--network", "blue")
+    ports = switch_ports()
+    t.eq(len(ports), 3)
+    rows = json.loads(sh("ovs-vsctl --format=json --columns=name,tag,external_ids list Port"))["data"]
+    t.eq(sorted((tag, dict(ids[1])["bailey"]) for name, tag, ids in rows if name in ports),
+         sorted([(7, a.id), (7, b.id), (8, c.id)]), "tag and owner of each port")
+    t.eq(addresses(a.pid()), ("10.9.0.2", "fd9::2"))
+    t.eq([r["gateway"] for r in observe("ip -j route show default", a.pid())], ["10.9.0.254"])
+    t.eq(observe("ip -j -6 route show default", a.pid()), [], "a gateway that nobody has named")
+    t.true(ping(b.pid(), "10.9.0.2"), "within the VLAN")
+    t.true(ping(b.pid(), "fd9::2"), "within the VLAN, IPv6")
+    if kind == "system":  # the other does not finish the checksums that a cable leaves open
+        n.echo(a.pid(), 80)
+        for proto in ("tcp", "udp"):
+            t.eq(say(b.pid(), proto, "10.9.0.2", 80), "10.9.0.3 hello", f"{proto} within the VLAN")
+            t.eq(say(b.pid(), proto, "fd9::2", 80), "fd9::3 hello", f"{proto} within the VLAN, IPv6")
+    sh("ip addr add 10.9.0.50/24 dev eth0", c.pid())
+    t.eq(ping(c.pid(), "10.9.0.2"), False, "from another VLAN")
+    x = t.container("/probe", "sleep")
+    t.fails(x.run("--detach", "--network", "red", "-p", "8080:80"), "publishes no ports")
+    t.fails(x.run("--detach", "--network", "none-such"), 'no bridge "nobr"', "ovs-vsctl add-br nobr")
+    t.fails(x.run("--detach", "--network", "red", env={**os.environ, "PATH": "/nonexistent"}), 'no program "ovs-vsctl"')
+    t.eq((len(switch_ports()), len(claims())), (3, 6), "after refusals")
+    os.kill(b.pid(), 9)  # the interface goes, its record stays
+    b.wait_status("stopped")
+    t.eq(len(switch_ports()), 3)
+    must(b.delete())
+    must(a.delete("--force"))
+    other = n.namespace()
+    subprocess.run(["nsenter", "-t", str(other), "-n", *t.runtime.argv("delete", "--force", c.id)], check=True,
+                   timeout=60)
+    t.eq((switch_ports(), claims()), ([], []))
+    must(net("network", "rm", "red"))
+    t.has(sh("ovs-vsctl list-br"), "br0", "the administrator's bridge stays")
+    end(vswitchd)
+
+
+@bailey_only(WHY)
+@timeout(300)
+def test_openvswitch_killed(t):
+    """SIGKILL around the calls of ovs-vsctl: delete --force leaves no port."""
+    tools(t, "strace")
+    Net(t)
+    openvswitch(t, "netdev")
+    must(t.runtime("network", "create", "--openvswitch", "--interface", "br0", "--subnet", "10.9.0.0/24", "red"))
+    before = links()
+    c = t.container("/probe", "sleep")
+    c._write()
+    for call in ("wait4", "execve", "clone,fork,vfork"):
+        for when in range(1, 9):
+            r = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                                f"inject={call}:signal=KILL:when={when}",
+                                *t.runtime.argv("run", "--bundle", c.bundle.path, "--detach", "--network", "red",
+                                                c.id)],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               timeout=60, env=TRACED)
+            must(c.delete("--force"))
+            wait(lambda: links() == before, f"end of the links after SIGKILL at {call} {when}")
+            t.eq((switch_ports(), claims()), ([], []), f"after SIGKILL at {call} {when}")
+            if r.returncode == 0:
+                break
+        t.eq(r.returncode, 0, f"all of {call} were tried")
 
 
 @bailey_only(WHY)

@@ -34,6 +34,7 @@ static const struct command *const tables[] = {
 	process_commands,
 	tty_commands,
 	hostile_commands,
+	network_commands,
 	NULL,
 };
 

@@ -31,4 +31,5 @@ struct command {
 	int min_args;
 	int (*run)(int argc, char **argv); /* argv[0]: the command's name */
 };
-extern const struct command file_commands[], process_commands[], tty_commands[], hostile_commands[];
+extern const struct command file_commands[], process_commands[], tty_commands[], hostile_commands[],
+    network_commands[];
