@@ -149,3 +149,39 @@ bool kernel_has_selinux(void)
 			(unsigned long)st.f_type == SELINUX_MAGIC;
 	return known;
 }
+
+/* Whole words: there is vmx_flags beside flags, and svm_lock beside svm. */
+static bool has_word(const char *at, const char *end, const char *word)
+{
+	size_t n = strlen(word);
+
+	while (at < end) {
+		const char *stop = at;
+
+		while (stop < end && *stop != ' ' && *stop != '\t')
+			stop++;
+		if ((size_t)(stop - at) == n && memcmp(at, word, n) == 0)
+			return true;
+		at = stop + 1;
+	}
+	return false;
+}
+
+bool kernel_cpuinfo_has_virtualization(const char *text)
+{
+	static const char key[] = "flags";
+	bool seen = false;
+
+	for (const char *line = text; *line;) {
+		const char *end = strchrnul(line, '\n');
+		const char *colon = memchr(line, ':', (size_t)(end - line));
+
+		if (colon && startswith(line, key) && strchr(" \t:", line[sizeof(key) - 1])) {
+			if (has_word(colon + 1, end, "vmx") || has_word(colon + 1, end, "svm"))
+				return true;
+			seen = true;
+		}
+		line = *end ? end + 1 : end;
+	}
+	return !seen;
+}

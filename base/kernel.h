@@ -17,3 +17,7 @@ int kernel_require(struct err *e);
 
 bool kernel_has_apparmor(void); /* enabled, by /sys/module/apparmor/parameters/enabled */
 bool kernel_has_selinux(void);	/* selinuxfs mounted */
+
+/* Of /proc/cpuinfo's text: has the processor, as the kernel uses it, hardware virtualization (vmx
+ * or svm among the flags)? True too where there is no line of flags to go by. */
+bool kernel_cpuinfo_has_virtualization(const char *text);

@@ -233,6 +233,7 @@ gp_frame_fn agent_frame;
 struct create_options {
 	const char *id, *bundle, *tag;
 	const char *rootfs, *created, *owner; /* NULL: absent */
+	const char *hostname, *domainname;    /* the same; where config.json says nothing */
 	uint32_t *exports;
 	size_t n_exports;
 	bool keyring;

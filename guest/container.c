@@ -130,6 +130,10 @@ static int load(struct ctr *c, const uint8_t *body, size_t n, struct err *e)
 	    (r = options_create(c->arena, text, text_n, o, e)) < 0 ||
 	    (r = spec_parse("config.json", o->bundle, config, config_n, &c->spec, e)) < 0)
 		return r;
+	if (!c->spec->hostname)
+		c->spec->hostname = o->hostname;
+	if (!c->spec->domainname)
+		c->spec->domainname = o->domainname;
 	return reduce(c->spec, e);
 }
 

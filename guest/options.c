@@ -99,6 +99,8 @@ int options_create(
 	    (r = get_string(a, doc, "rootfs", false, &o.rootfs, e)) < 0 ||
 	    (r = get_string(a, doc, "created", false, &o.created, e)) < 0 ||
 	    (r = get_string(a, doc, "owner", false, &o.owner, e)) < 0 ||
+	    (r = get_string(a, doc, "hostname", false, &o.hostname, e)) < 0 ||
+	    (r = get_string(a, doc, "domainname", false, &o.domainname, e)) < 0 ||
 	    (r = get_bool(a, doc, "keyring", &o.keyring, e)) < 0 ||
 	    (r = get_indices(a, doc, "exports", &o.exports, &o.n_exports, e)) < 0 ||
 	    (r = spec_check_id(o.id, e)) < 0)

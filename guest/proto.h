@@ -81,6 +81,8 @@ enum gp_type {
  *	"exports"	[0, 3 …]: indices of .mounts in config.json that are binds. The host exports
  *			each as m/INDEX beside rootfs, with its idmap applied; every bind must be
  *			among them
+ *	"hostname", "domainname"	of a uts namespace that config.json joins on the host; they
+ *			hold where it does not give its own; optional
  *	"keyring"	bool, optional (true): make a session keyring
  *	"tag"		of the virtio-fs device; optional (GP_TAG)
  * What of config.json is the host's business is left out by the agent: namespaces' paths, user and

@@ -146,6 +146,7 @@ static int exec_in_machine(struct exec *x, struct err *e)
 	const struct vm_exec v = {
 		.o = x->o,
 		.process = &x->process,
+		.procfd = x->procfd,
 		.sock = x->sock,
 		.console_sock = x->console_sock,
 		.control = x->control,

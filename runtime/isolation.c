@@ -31,6 +31,24 @@ static const char *last_component(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+enum pod_part pod_part_of(const struct spec *s)
+{
+	static const char *const keys[] = {
+		"io.kubernetes.cri.container-type",  /* containerd */
+		"io.kubernetes.cri-o.ContainerType", /* CRI-O, podman */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const char *part = spec_map_get(&s->annotations, keys[i]);
+
+		if (part && streq(part, "sandbox"))
+			return POD_SANDBOX;
+		if (part && streq(part, "container"))
+			return POD_CONTAINER;
+	}
+	return POD_NONE;
+}
+
 int isolation_choose(const char *flag, const struct spec *s, const char *program,
     const struct settings *settings, enum isolation *ret, struct err *e)
 {
@@ -41,6 +59,8 @@ int isolation_choose(const char *flag, const struct spec *s, const char *program
 		{ "config.json: .annotations[\"" ISOLATION_ANNOTATION "\"]",
 		    spec_map_get(&s->annotations, ISOLATION_ANNOTATION) },
 		{ "config.json: .vm", s->vm.has ? "vm" : NULL },
+		{ "the annotation of a pod's sandbox",
+		    pod_part_of(s) == POD_SANDBOX ? "namespace" : NULL },
 		{ "the program's name",
 		    program && streq(last_component(program), PROGRAM_VM) ? "vm" : NULL },
 		{ settings->path, settings->isolation },

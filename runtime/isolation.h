@@ -5,9 +5,11 @@
  *   1. --isolation=namespace|vm of create and run
  *   2. the annotation org.bailey.isolation of config.json
  *   3. a `vm` section in config.json: vm
- *   4. the name that the program is called by: bailey-vm, for engines that take a path alone
- *   5. "isolation" in bailey's configuration file
- *   6. namespace
+ *   4. an engine's annotation that says "a pod's sandbox": namespace. It holds the namespaces that
+ *      the pod's containers join, and runs nothing of the user's
+ *   5. the name that the program is called by: bailey-vm, for engines that take a path alone
+ *   6. "isolation" in bailey's configuration file
+ *   7. namespace
  *
  * What was chosen is what happens: where there can be no machine, create fails.
  */
@@ -23,6 +25,10 @@ extern const char *const isolation_names[ISOLATION_LEVELS];
 int isolation_parse(const char *name, enum isolation *ret);
 
 #define ISOLATION_ANNOTATION "org.bailey.isolation"
+
+/* What of a pod a container is, by the annotations of Kubernetes' engines and podman. */
+enum pod_part { POD_NONE, POD_SANDBOX, POD_CONTAINER };
+enum pod_part pod_part_of(const struct spec *s);
 
 /*
  * bailey's own configuration, a JSON object: $BAILEY_CONFIG, else for who is not root

@@ -1,10 +1,12 @@
 /* /proc/PID/stat (proc_pid_stat(5)): what identifies a process beyond its reusable number. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct procstat {
-	char state;	     /* 'R', 'S', 'Z' … */
+	char state; /* 'R', 'S', 'Z' … */
+	bool kernel_thread;
 	uint64_t start_time; /* clock ticks since boot */
 };
 

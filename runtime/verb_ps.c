@@ -255,14 +255,14 @@ static int run_ps(const struct globals *g, void *opts, int argc, char **argv, st
 		r = container_status(c, &st, e);
 	if (r == 0)
 		r = status_check(c, EV_PS, st, e);
+	if (r == 0 && c->vm && !json)
+		return print_guest_table(c, argv + 1, e);
 	if (r == 0)
 		r = container_cgroup(c, &cg, e);
 	if (r == 0)
 		r = cgroup_pids(&cg, &pids, &n, e);
 	if (r < 0)
 		return r;
-	if (c->vm && !json)
-		return print_guest_table(c, argv + 1, e);
 	if (n)
 		qsort(pids, n, sizeof(*pids), compare_pids);
 	return json ? print_json(pids, n) : print_table(argv + 1, pids, n, e);

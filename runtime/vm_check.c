@@ -2,7 +2,10 @@
  * What a machine cannot give: things of the host that a kernel of one's own does not have.
  *
  * A namespace that the container would share with others, or with the host, is one of the host's
- * kernel. Network and user namespaces are the exceptions: the monitor is in them.
+ * kernel. Network and user namespaces are the exceptions: the monitor is in them. In a pod engines
+ * always share the uts and ipc namespaces too: the first is read when the container is created, of
+ * the second nobody has use, because a machine has its pod's network to itself, so that but for the
+ * sandbox it is alone in it.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -18,19 +21,22 @@ static const struct ns_rule {
 	enum spec_ns_type type;
 	bool may_join;
 	bool must_be; /* else it would be the host's, which the machine does not have */
+	bool may_in_pod;
 } ns_rules[] = {
-	{ NS_USER, true, false },
-	{ NS_NET, true, true },
-	{ NS_PID, false, true },
-	{ NS_IPC, false, true },
-	{ NS_UTS, false, false },
-	{ NS_CGROUP, false, false },
-	{ NS_TIME, false, false },
-	{ NS_MOUNT, false, true },
+	{ NS_USER, true, false, true },
+	{ NS_NET, true, true, true },
+	{ NS_PID, false, true, false },
+	{ NS_IPC, false, true, true },
+	{ NS_UTS, false, false, true },
+	{ NS_CGROUP, false, false, false },
+	{ NS_TIME, false, false, false },
+	{ NS_MOUNT, false, true, false },
 };
 
 static int check_namespaces(const struct spec *s, struct err *e)
 {
+	bool in_pod = pod_part_of(s) == POD_CONTAINER;
+
 	for (size_t i = 0; i < ARRAY_SIZE(ns_rules); i++) {
 		const struct ns_rule *r = &ns_rules[i];
 		const struct spec_ns *ns = &s->ns[r->type];
@@ -41,7 +47,7 @@ static int check_namespaces(const struct spec *s, struct err *e)
 			    ".linux.namespaces: \"%s\" is missing: the host's cannot be shared "
 			    "with a machine " LEVEL,
 			    name);
-		if (ns->path && !r->may_join)
+		if (ns->path && !(in_pod ? r->may_in_pod : r->may_join))
 			return err_set(e, ENOTSUP,
 			    ".linux.namespaces: %s: \"%s\" cannot be joined: it is of the host's "
 			    "kernel, the container has its own " LEVEL,

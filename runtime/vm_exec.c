@@ -15,6 +15,7 @@
 #include "process/handshake.h"
 #include "runtime/exec.h"
 #include "runtime/vm_level.h"
+#include "security/security.h"
 #include "vm/jail.h"
 #include "vm/pump.h"
 
@@ -143,6 +144,15 @@ static int stand_in(const struct vm_exec *x, int tty, const int stdio[3], struct
 	return relay_signals(p, signals, tty);
 }
 
+/* Nobody waits for an error any more; the process in the guest ends with its streams. */
+static _Noreturn void complain(int to, const struct err *e)
+{
+	_cleanup_free_ char *line = xasprintf("bailey: %s\n", e->msg);
+
+	(void)fd_write_all(to, line, strlen(line));
+	_exit(255);
+}
+
 int vm_exec_child(const struct vm_exec *x, struct err *e)
 {
 	struct seccomp_prog none; /* the agent compiles it */
@@ -161,6 +171,8 @@ int vm_exec_child(const struct vm_exec *x, struct err *e)
 	if ((r = open_streams(x, &tty, stdio, e)) < 0 ||
 	    (r = hs_recv_seccomp(x->sock, &none, e)) < 0)
 		return r;
+	if ((r = lsm_apply_now(x->procfd, x->process, e)) < 0)
+		return r;
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* as in init: HS_KEEP takes over */
 	if ((r = hs_send(x->sock, HS_READY, -EBADF, e)) < 0 ||
 	    (r = hs_expect(x->sock, "the runtime", HS_KEEP, NULL, e)) < 0 ||
@@ -168,7 +180,6 @@ int vm_exec_child(const struct vm_exec *x, struct err *e)
 		return r;
 	log_mute();
 	if (stand_in(x, tty, stdio, e) < 0)
-		_exit(255); /* who called exec has gone; the process in the guest ends with its
-			       streams */
+		complain(stdio[2], e);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -24,6 +25,7 @@
 #include "process/hooks.h"
 #include "process/inside.h"
 #include "runtime/vm_level.h"
+#include "security/security.h"
 #include "vm/jail.h"
 #include "vm/pump.h"
 
@@ -214,6 +216,17 @@ static int watch_network(struct vm_init *i, struct err *e)
 
 /* ---- what the agent is told ---- */
 
+/* Of a uts namespace that was joined: the monitor is in it. */
+static void tell_names(const struct vm_init *i, struct json_gen *g)
+{
+	struct utsname u;
+
+	if (!i->s->ns[NS_UTS].path || uname(&u) < 0)
+		return;
+	json_gen_kstr(g, "hostname", u.nodename);
+	json_gen_kstr(g, "domainname", u.domainname);
+}
+
 static void make_create(struct vm_init *i)
 {
 	_cleanup_json_gen_ struct json_gen *g = json_gen_new(false);
@@ -228,6 +241,7 @@ static void make_create(struct vm_init *i)
 	json_gen_kstr(g, "created", c->created);
 	json_gen_kstr(g, "owner", c->owner);
 	json_gen_kbool(g, "keyring", !i->a->opts->no_new_keyring);
+	tell_names(i, g);
 	json_gen_key(g, "exports");
 	json_gen_array(g);
 	for (size_t x = 0; x < i->export.n; x++)
@@ -325,6 +339,9 @@ static int prepare(struct vm_init *i, struct err *e)
 	/* They are the payload's, and read from a descriptor. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	/* The helpers, made above, do what profiles of containers forbid. */
+	if ((r = lsm_apply_now(a->procfd, &i->s->process, e)) < 0)
+		return r;
 	r = close_the_rest(i, e);
 	return r < 0 ? r : vm_jail_process(true, e);
 }

@@ -100,6 +100,7 @@ int vm_prepare_freeze(const struct cgroup *cg, struct err *e);
 struct vm_exec {
 	const struct exec_opts *o;
 	const struct spec_process *process;
+	int procfd;	  /* trusted root of a procfs of the caller's pid namespace */
 	int sock;	  /* handshake with the parent */
 	int console_sock; /* connected, or -EBADF */
 	int control;	  /* by vm_connect() */

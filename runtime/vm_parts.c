@@ -6,11 +6,15 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/kernel.h"
 #include "base/str.h"
 #include "runtime/vm_level.h"
 #include "vm/machine.h"
 
 #define KVM_DEVICE "/dev/kvm"
+#define CPUINFO	   "/proc/cpuinfo"
+/* The first processor is in it, with some of very many others. */
+#define CPUINFO_FIRST 16384
 
 void vm_parts_close(struct vm_parts *p)
 {
@@ -20,12 +24,32 @@ void vm_parts_close(struct vm_parts *p)
 	*p = (struct vm_parts)VM_PARTS_NONE;
 }
 
+/* In virtual machines whose host gives them no nested one there is a /dev/kvm now and then all the
+ * same (of PVM), for guests made for it: an unmodified kernel would say nothing for ever. */
+static int check_processor(struct err *e)
+{
+	_cleanup_close_ int fd = open(CPUINFO, O_RDONLY | O_CLOEXEC);
+	char text[CPUINFO_FIRST + 1];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, CPUINFO_FIRST);
+
+	text[n < 0 ? 0 : n] = '\0';
+	if (kernel_cpuinfo_has_virtualization(text))
+		return 0;
+	return err_set(e, ENOTSUP,
+	    "isolation level vm: " KVM_DEVICE " is there, but the processor has no hardware "
+	    "virtualization (neither vmx nor svm in " CPUINFO "), without which no unmodified "
+	    "kernel runs (in a virtual machine its host must allow nested ones)");
+}
+
 static int open_kvm(struct err *e)
 {
-	int fd = open(KVM_DEVICE, O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int fd = open(KVM_DEVICE, O_RDWR | O_CLOEXEC);
 
-	if (fd >= 0)
-		return fd;
+	if (fd >= 0) {
+		int r = check_processor(e);
+
+		return r < 0 ? r : steal_fd(&fd);
+	}
 	if (errno == EACCES || errno == EPERM)
 		return err_errno(e, errno,
 		    "isolation level vm: open " KVM_DEVICE

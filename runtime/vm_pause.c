@@ -6,22 +6,13 @@
  */
 #include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "runtime/procstat.h"
 #include "runtime/vm_level.h"
-
-/* It has no program; nor has a process that is just ending, which cannot be moved and need not. */
-static bool is_kernel_thread(pid_t pid)
-{
-	char path[40], exe[2];
-
-	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	return readlink(path, exe, sizeof(exe)) < 0 && errno == ENOENT;
-}
 
 int vm_prepare_freeze(const struct cgroup *cg, struct err *e)
 {
@@ -32,8 +23,9 @@ int vm_prepare_freeze(const struct cgroup *cg, struct err *e)
 
 	for (size_t i = 0; i < n && r == 0; i++) {
 		_cleanup_free_ char *text = xasprintf("%d", pids[i]);
+		struct procstat st;
 
-		if (!is_kernel_thread(pids[i]))
+		if (procstat_read(pids[i], &st) < 0 || !st.kernel_thread)
 			continue;
 		if (root < 0 && (root = cgroup_open_root(e)) < 0)
 			return root;
@@ -44,7 +36,7 @@ int vm_prepare_freeze(const struct cgroup *cg, struct err *e)
 		else if (r < 0)
 			return err_errno(e, -r,
 			    "move KVM's kernel thread %d out of the cgroup, which it keeps from "
-			    "freezing (Linux 6.14 does not put it there)",
+			    "freezing (this takes root; Linux 6.14 and later do not put it there)",
 			    pids[i]);
 	}
 	return r;

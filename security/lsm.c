@@ -1,6 +1,7 @@
 /*
- * AppArmor profile and SELinux label for the next execve(2): written to the caller's own attribute
- * files, which proc.c opens so that no container can put others in their place.
+ * AppArmor profile and SELinux label for the next execve(2), or for the process as it is: written
+ * to the caller's own attribute files, which proc.c opens so that no container can put others in
+ * their place.
  */
 #include "base/cleanup.h"
 #include "base/kernel.h"
@@ -9,8 +10,10 @@
 #include "security/internal.h"
 #include "security/security.h"
 
-#define APPARMOR_EXEC "attr/apparmor/exec"
-#define SELINUX_EXEC  "attr/exec"
+static const struct attributes {
+	const char *apparmor, *verb, *selinux;
+} of_next_exec = { "attr/apparmor/exec", "exec", "attr/exec" },
+  of_process = { "attr/apparmor/current", "changeprofile", "attr/current" };
 
 static bool given(const char *label)
 {
@@ -59,10 +62,11 @@ static int write_attr(int procfd, const char *file, const char *text, const char
 
 /* In the container: what is said here must not depend on its /sys, so the kernel's answer to the
  * write decides. */
-static int apparmor_apply(int procfd, const char *profile, struct err *e)
+static int apparmor_apply(
+    int procfd, const struct attributes *a, const char *profile, struct err *e)
 {
-	_cleanup_free_ char *text = xasprintf("exec %s", profile);
-	int r = write_attr(procfd, APPARMOR_EXEC, text, ".process.apparmorProfile", profile, e);
+	_cleanup_free_ char *text = xasprintf("%s %s", a->verb, profile);
+	int r = write_attr(procfd, a->apparmor, text, ".process.apparmorProfile", profile, e);
 
 	/* Without the module the file is missing, resp. refuses every text. */
 	if (is_unconfined(profile) && (r == -ENOENT || r == -EINVAL)) {
@@ -73,12 +77,23 @@ static int apparmor_apply(int procfd, const char *profile, struct err *e)
 	return r;
 }
 
-int lsm_apply_exec(int procfd, const struct spec_process *p, struct err *e)
+static int apply(
+    int procfd, const struct attributes *a, const struct spec_process *p, struct err *e)
 {
-	if (given(p->apparmor_profile) && apparmor_apply(procfd, p->apparmor_profile, e) < 0)
+	if (given(p->apparmor_profile) && apparmor_apply(procfd, a, p->apparmor_profile, e) < 0)
 		return -e->code;
 	if (given(p->selinux_label))
-		return write_attr(procfd, SELINUX_EXEC, p->selinux_label, ".process.selinuxLabel",
+		return write_attr(procfd, a->selinux, p->selinux_label, ".process.selinuxLabel",
 		    p->selinux_label, e);
 	return 0;
+}
+
+int lsm_apply_exec(int procfd, const struct spec_process *p, struct err *e)
+{
+	return apply(procfd, &of_next_exec, p, e);
+}
+
+int lsm_apply_now(int procfd, const struct spec_process *p, struct err *e)
+{
+	return apply(procfd, &of_process, p, e);
 }

@@ -81,6 +81,11 @@ int lsm_check(const struct spec_process *p, const char *mount_label, struct err 
 /* Writes attr/apparmor/exec resp. attr/exec (SELinux) below procfd, the root of a trusted procfs of
  * the caller's pid namespace, for the calling process's next execve. */
 int lsm_apply_exec(int procfd, const struct spec_process *p, struct err *e);
+/* The same for the calling process as it is, for one that will execute nothing:
+ * attr/apparmor/current (changeprofile) resp. attr/current, which SELinux grants with process {
+ * setcurrent dyntransition } only. It must have one thread, and comes before no_new_privs, with
+ * which a change of label may be refused. */
+int lsm_apply_now(int procfd, const struct spec_process *p, struct err *e);
 /* Joins the session keyring of this name, or makes it and lets processes of the same user find it,
  * so that exec can join it. A kernel without keyrings (ENOSYS) is tolerated: there is nothing to
  * leak. keyctl(2) KEYCTL_JOIN_SESSION_KEYRING. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -40,12 +41,22 @@ static uint64_t kept_caps(void)
 	return set;
 }
 
+static bool has_none(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	return syscall(SYS_capget, &head, data) == 0 && !(data[0].permitted | data[1].permitted);
+}
+
+/* The bounding set is about what execve may give: to an ordinary user's process, which cannot
+ * reduce it, no_new_privs lets it give nothing. */
 static int drop_caps(uint64_t keep, struct err *e)
 {
 	const struct spec_caps caps = {
 		.has = true, .bounding = keep, .permitted = keep, .effective = keep
 	};
-	int r = caps_drop_bounding(&caps, e);
+	int r = keep == 0 && has_none() ? 0 : caps_drop_bounding(&caps, e);
 
 	return r < 0 ? r : caps_apply(&caps, e);
 }

@@ -25,6 +25,14 @@ def missing():
     return None
 
 
+def program(t):
+    """The runtime under test by the name bailey-vm, for engines that take a path alone."""
+    t.need(missing() is None, missing())
+    link = os.path.join(t.tmp, "bailey-vm")
+    os.symlink(t.runtime.path, link)
+    return link
+
+
 def without_kvm(fn):
     """A test of the group vm that boots nothing: it runs on every machine."""
     fn.without_kvm = True

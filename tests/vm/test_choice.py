@@ -2,9 +2,10 @@
 where a machine is what was chosen, there is no /dev/kvm, and the error says which level it was."""
 import json
 import os
+import re
 import subprocess
 
-from lib import host, vm
+from lib import host, kernel, vm
 from lib.container import must
 from lib.testing import bailey_only, cases
 
@@ -58,6 +59,27 @@ def test_program_name(t):
     t.eq(_level(c, no_kvm), "vm")
     c.config["annotations"] = {ANNOTATION: "namespace"}
     t.eq(_level(c, no_kvm), "namespace", "the annotation is stronger")
+
+
+@OURS
+@vm.without_kvm
+def test_pods(t):
+    """The sandbox is on the host, whatever the program's name; a container may join what engines
+    always share in a pod."""
+    no_kvm = vm.dev_without_kvm(t)
+    link = os.path.join(t.dir("bin"), "bailey-vm")
+    os.symlink(t.runtime.path, link)
+    t.runtime.path = link
+    for key in ("io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"):
+        c = t.container("/bin/true")
+        c.config["annotations"] = {key: "sandbox"}
+        t.eq(_level(c, no_kvm), "namespace")
+        c.config["annotations"][ANNOTATION] = "vm"
+        t.eq(_level(c, no_kvm), "vm", "its own word is stronger")
+        c.config["annotations"] = {key: "container"}
+        for type_ in ("uts", "ipc"):
+            c.config.namespace(type_, f"/proc/self/ns/{type_}")
+        t.eq(_level(c, no_kvm), "vm")
 
 
 @OURS
@@ -117,6 +139,13 @@ def _joined(type_):
     return lambda c, t: c.config.namespace(type_, f"/proc/self/ns/{type_}")
 
 
+def _in_pod(type_):
+    def set_(c, t):
+        c.config["annotations"] = {"io.kubernetes.cri.container-type": "container"}
+        c.config.namespace(type_, f"/proc/self/ns/{type_}")
+    return set_
+
+
 def _device(c, t):
     c.config.linux["devices"] = [{"path": "/dev/blk", "type": "b", "major": 7, "minor": 0}]
 
@@ -145,6 +174,7 @@ def _small_for_its_limit(c, t):
     host_ipc=(_without("ipc"), (), ("ipc", "is missing")),
     joined_ipc=(_joined("ipc"), (), ("/proc/self/ns/ipc", "cannot be joined")),
     joined_uts=(_joined("uts"), (), ("/proc/self/ns/uts", "cannot be joined")),
+    joined_pid_in_pod=(_in_pod("pid"), (), ("/proc/self/ns/pid", "cannot be joined")),
     own_network=(lambda c, t: c.config.namespace("network", "/proc/self/ns/net"), (),
                  ("/proc/self/ns/net", "one of its own")),
     device=(_device, (), (".linux.devices[0]", "/dev/blk", "b 7:0")),
@@ -179,3 +209,22 @@ def test_features(t):
 def test_features_where_there_are_machines(t):
     have = must(t.runtime("features")).json()["annotations"]
     t.eq(have["org.bailey.isolation.vm"], "available")
+
+
+@OURS
+@vm.without_kvm
+def test_kvm_without_the_processors_help(t):
+    """As under PVM: /dev/kvm opens, and no unmodified kernel would ever run."""
+    t.need(os.access("/dev/kvm", os.R_OK | os.W_OK), "no /dev/kvm")
+    with open("/proc/cpuinfo", encoding="ascii") as f:
+        text = re.sub(r"\b(vmx|svm)\b", "", f.read())
+    fake = t.file("cpuinfo", text)
+
+    def enter():
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.mount(fake, "/proc/cpuinfo", None, kernel.MS_BIND)
+    have = must(t.runtime("features", preexec_fn=enter)).json()["annotations"]
+    t.has(have["org.bailey.isolation.vm"], "neither vmx nor svm")
+    c = t.container("/bin/true")
+    t.fails(c.create("--isolation=vm", preexec_fn=enter), "/dev/kvm", "neither vmx nor svm", code=1)
+    t.fails(c.verb("state", c.id), "does not exist", code=1)

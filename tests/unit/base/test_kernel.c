@@ -51,4 +51,28 @@ TEST(lsm_probes_agree_with_sysfs)
 		CHECK(kernel_has_selinux());
 }
 
-TEST_MAIN(T(require_holds_here), T(require_names_what_is_missing), T(lsm_probes_agree_with_sysfs))
+TEST(virtualization_is_a_whole_word_of_the_flags)
+{
+	static const struct {
+		const char *text;
+		bool has;
+	} cases[] = {
+		{ "", true },
+		{ "model name\t: vmx\nbugs\t: svm\n", true }, /* nothing to go by */
+		{ "processor\t: 0\nflags\t\t: fpu vmx sse\n", true },
+		{ "flags\t\t: fpu svm", true },
+		{ "flags\t\t: svm", true },
+		{ "flags: vmx\n", true },
+		{ "flags\t\t: fpu sse\nvmx flags\t: vnmi ept vmx\n", false },
+		{ "flags\t\t: fpu sse svm_lock xvmx\nbugs\t\t: svm\n", false },
+		{ "flags\t\t:\n", false },
+		{ "flags\t\t: fpu\n\nflags\t\t: fpu vmx\n", true },
+		{ "flagsx\t\t: vmx\nflags\t: fpu\n", false },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		CHECK_INT(kernel_cpuinfo_has_virtualization(cases[i].text), cases[i].has);
+}
+
+TEST_MAIN(T(require_holds_here), T(require_names_what_is_missing), T(lsm_probes_agree_with_sysfs),
+    T(virtualization_is_a_whole_word_of_the_flags))

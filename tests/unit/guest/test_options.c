@@ -4,7 +4,8 @@
 
 #define FULL                                                                                  \
 	"{\"id\":\"c1\",\"bundle\":\"/b\",\"exports\":[0,7],\"keyring\":false,\"tag\":\"t\"," \
-	"\"rootfs\":\"/b/r\",\"created\":null,\"owner\":\"root\",\"unknown\":[1]}"
+	"\"rootfs\":\"/b/"                                                                    \
+	"r\",\"created\":null,\"owner\":\"root\",\"hostname\":\"h\",\"unknown\":[1]}"
 
 static int create(const char *text, struct create_options *o, struct err *e)
 {
@@ -27,6 +28,8 @@ TEST(create_options)
 	CHECK_STR(o.rootfs, "/b/r");
 	CHECK(!o.created);
 	CHECK_STR(o.owner, "root");
+	CHECK_STR(o.hostname, "h");
+	CHECK(!o.domainname);
 	CHECK(!o.keyring);
 	CHECK_INT(o.n_exports, 2);
 	CHECK_INT(o.exports[1], 7);

@@ -44,6 +44,39 @@ TEST(the_strongest_word_counts)
 	CHECK_INT(choose("namespace", "vm", true, "bailey-vm", "vm", &e), NS);
 }
 
+TEST(sandboxes_of_pods_are_no_machines)
+{
+	static const struct {
+		const char *key, *value;
+		enum isolation by_name;
+		enum pod_part part;
+	} cases[] = {
+		{ "io.kubernetes.cri.container-type", "sandbox", ISOLATION_NAMESPACE, POD_SANDBOX },
+		{ "io.kubernetes.cri-o.ContainerType", "sandbox", ISOLATION_NAMESPACE,
+		    POD_SANDBOX },
+		{ "io.kubernetes.cri.container-type", "container", ISOLATION_VM, POD_CONTAINER },
+		{ "io.kubernetes.cri-o.ContainerType", "container", ISOLATION_VM, POD_CONTAINER },
+		{ "io.kubernetes.cri.container-type", "other", ISOLATION_VM, POD_NONE },
+		{ "io.kubernetes.cri.sandbox-id", "sandbox", ISOLATION_VM, POD_NONE },
+	};
+	const struct settings st = { .path = "/etc/x.json", .isolation = "vm" };
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct spec_kv kv = { cases[i].key, cases[i].value };
+		struct spec s = { .annotations = { .v = &kv, .n = 1 } };
+		enum isolation level;
+
+		CHECK_INT(pod_part_of(&s), cases[i].part);
+		CHECK_INT(isolation_choose(NULL, &s, "/usr/bin/bailey-vm", &st, &level, &e), 0);
+		CHECK_INT(level, cases[i].by_name);
+		CHECK_INT(isolation_choose(NULL, &s, "bailey", &st, &level, &e), 0);
+		CHECK_INT(level, cases[i].by_name);
+		CHECK_INT(isolation_choose("vm", &s, "bailey", &st, &level, &e), 0);
+		CHECK_INT(level, ISOLATION_VM);
+	}
+}
+
 TEST(other_words_are_errors)
 {
 	struct err e;
@@ -249,7 +282,8 @@ TEST(the_hosts_limits_leave_room_for_the_machine)
 	CHECK_INT(vm_host_resources(a, &in, 4950, 50).memory.limit.v, -1);
 }
 
-TEST_MAIN(T(the_strongest_word_counts), T(other_words_are_errors), T(settings_are_read),
-    T(settings_that_are_none), T(a_usual_configuration_can_run),
-    T(the_hosts_namespaces_are_refused), T(the_hosts_things_are_refused),
-    T(what_is_left_is_what_was_wanted), T(the_hosts_limits_leave_room_for_the_machine))
+TEST_MAIN(T(the_strongest_word_counts), T(sandboxes_of_pods_are_no_machines),
+    T(other_words_are_errors), T(settings_are_read), T(settings_that_are_none),
+    T(a_usual_configuration_can_run), T(the_hosts_namespaces_are_refused),
+    T(the_hosts_things_are_refused), T(what_is_left_is_what_was_wanted),
+    T(the_hosts_limits_leave_room_for_the_machine))

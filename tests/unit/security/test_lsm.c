@@ -58,6 +58,30 @@ TEST(apply_fails_closed)
 	in_child(apply_body);
 }
 
+static void apply_now_body(void)
+{
+	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int tmp = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct spec_process p = { .apparmor_profile = "no-such-profile-of-bailey" };
+	struct err e = ERR_INIT;
+
+	CHECK(lsm_apply_now(proc, &p, &e) < 0);
+	CHECK_HAS(e.msg, ".process.apparmorProfile: \"no-such-profile-of-bailey\"");
+	CHECK_HAS(e.msg, "`/proc/self/attr/apparmor/current`");
+	CHECK_INT(lsm_apply_now(tmp, &p, &e), -EPERM);
+	p = (struct spec_process){ .selinux_label = "no:such:label" };
+	CHECK(lsm_apply_now(proc, &p, &e) < 0);
+	CHECK_HAS(e.msg, "`/proc/self/attr/current`");
+	e = (struct err)ERR_INIT;
+	p = (struct spec_process){ .apparmor_profile = "unconfined" };
+	CHECK_INT(lsm_apply_now(proc, &p, &e), 0);
+	CHECK_INT(e.code, 0);
+}
+TEST(apply_to_the_process_fails_closed)
+{
+	in_child(apply_now_body);
+}
+
 static bool private_mounts(void)
 {
 	if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
@@ -125,4 +149,5 @@ TEST(magic_links_are_refused)
 }
 
 TEST_MAIN(T(check_names_the_module_that_is_off), T(apply_fails_closed),
-    T(mounts_over_proc_are_refused), T(only_the_root_of_procfs_will_do), T(magic_links_are_refused))
+    T(apply_to_the_process_fails_closed), T(mounts_over_proc_are_refused),
+    T(only_the_root_of_procfs_will_do), T(magic_links_are_refused))

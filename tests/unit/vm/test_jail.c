@@ -193,6 +193,31 @@ TEST(privileges_of_the_process)
 	CHECK_INT(in_process(true, limits), 0);
 }
 
+static int no_caps_nor_gain(void)
+{
+	return no_caps() | cannot_gain() << 1;
+}
+
+/* exec's process of an ordinary user: it may not reduce its bounding set. */
+TEST(an_ordinary_users_process)
+{
+	pid_t pid;
+	int status;
+
+	if (geteuid() != 0) {
+		printf("# SKIP becoming an ordinary user takes root\n");
+		return;
+	}
+	pid = fork();
+	if (pid == 0) {
+		if (setresgid(64321, 64321, 64321) < 0 || setresuid(64321, 64321, 64321) < 0)
+			_exit(98);
+		_exit(in_process(false, no_caps_nor_gain));
+	}
+	CHECK_INT(waitpid(pid, &status, 0), pid);
+	CHECK_INT(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 0);
+}
+
 struct jailed_thread {
 	enum vm_thread kind;
 	volatile pid_t tid; /* once it is jailed; -1: it could not be */
@@ -288,5 +313,6 @@ TEST(without_a_jail_threads_are_free)
 }
 
 TEST_MAIN(T(each_kind_of_thread_can_live), T(only_the_file_server_opens), T(nobody_does_these),
-    T(privileges_of_the_process), T(filters_and_capabilities_are_a_threads_own), T(descriptors),
+    T(privileges_of_the_process), T(an_ordinary_users_process),
+    T(filters_and_capabilities_are_a_threads_own), T(descriptors),
     T(without_a_jail_threads_are_free))
