@@ -236,7 +236,7 @@ def test_rules_come_and_go(t):
     """Whoever comes while the last one goes has its rules: many at once, each in its own time."""
     tools(t, "nft")
     n = Net(t)
-    stop = time.monotonic() + 6
+    stop = time.monotonic() + 2
     turns, all_ = [0, 0, 0], [t.container() for _ in range(3)]
 
     def turn(who):
@@ -258,6 +258,31 @@ def test_rules_come_and_go(t):
     t.eq(failed, [])
     t.true(min(turns) >= 5, f"rounds of each: {turns}")
     t.lacks(sh("nft list tables"), "bailey")
+
+
+@bailey_only(WHY)
+@timeout(120)
+def test_rules_between_look_and_removal(t):
+    """One comes when the last one's delete has seen that nobody is left, and has not removed the table yet."""
+    tools(t, "strace", "nft")
+    n = Net(t)
+    c, out = t.container(), os.path.join(t.tmp, "trace")
+
+    def delete(*inject):
+        return subprocess.Popen(["strace", "-qq", "-o", out, "-e", "trace=sendto", *inject,
+                                 *t.runtime.argv("delete", "--force", c.id)], env=TRACED)
+    n.run(c, "--network", "bridge", "-p", "8080:80")
+    t.eq(delete().wait(timeout=60), 0)
+    with open(out, encoding="utf-8") as f:
+        last = len([line for line in f if line.startswith("sendto")])
+    n.run(c, "--network", "bridge", "-p", "8080:80")
+    p = delete("-e", f"inject=sendto:delay_enter=3000000:when={last}")
+    t.later(end, p)
+    wait(lambda: claims() == [], "the address's return")
+    n.container("--network", "bridge", "-p", "8081:80")
+    t.eq(p.wait(timeout=60), 0)
+    t.eq(elements(), 2)
+    t.has(sh("nft list table inet bailey"), "masquerade", "chain guard")
 
 
 @bailey_only(WHY)
