@@ -595,7 +595,6 @@ def openvswitch(t, kind):
             wait(lambda: os.path.exists(f"{run}/db.sock"), "Open vSwitch's database", 30)
             sh("ovs-vsctl --no-wait init")
     sh(f"ovs-vsctl --timeout=60 add-br br0 -- set bridge br0 datapath_type={kind}; ip link set br0 up")
-    return p
 
 
 def switch_ports():
@@ -610,7 +609,11 @@ def test_openvswitch(t, kind):
     tools(t, "ip")
     n = Net(t)
     net = t.runtime
-    vswitchd = openvswitch(t, kind)
+    tools(t, "ovs-vsctl")
+    must(net("network", "create", "--openvswitch", "--interface", "br0", "--subnet", "10.12.0.0/24", "down"))
+    t.fails(t.container("/probe").run("--network", "down"), "ovs-vsctl", "database connection failed")
+    must(net("network", "rm", "down"))
+    openvswitch(t, kind)
     for opts, text in (
             (("--openvswitch", "--subnet", "10.9.0.0/24"), ".interface"),
             (("--openvswitch", "--interface", "br0"), "needs .subnet"),
@@ -655,7 +658,6 @@ def test_openvswitch(t, kind):
     t.eq((switch_ports(), claims()), ([], []))
     must(net("network", "rm", "red"))
     t.has(sh("ovs-vsctl list-br"), "br0", "the administrator's bridge stays")
-    end(vswitchd)
 
 
 @bailey_only(WHY)
