@@ -73,15 +73,18 @@ static int list(const struct network_verb_opts *o, const char *name, struct err 
 
 	if (r < 0)
 		return r;
-	printf("%-20s  %-15s  %-18s  %s\n", "NAME", "INTERFACE", "SUBNET", "SUBNET6");
+	printf("%-20s  %-15s  %-4s  %-18s  %s\n", "NAME", "INTERFACE", "VLAN", "SUBNET", "SUBNET6");
 	for (size_t i = 0; names[i]; i++) {
-		char four[IP_TEXT], six[IP_TEXT];
+		char four[IP_TEXT], six[IP_TEXT], vlan[8] = "-";
 		struct network n;
 
 		r = network_load(names[i], &n, e);
 		if (r < 0)
 			return r;
-		printf("%-20s  %-15s  %-18s  %s\n", n.name, n.interface[0] ? n.interface : "-",
+		if (n.vlan)
+			snprintf(vlan, sizeof(vlan), "%u", n.vlan);
+		printf("%-20s  %-15s  %-4s  %-18s  %s\n", n.name,
+		    n.interface[0] ? n.interface : "-", vlan,
 		    n.subnet4.family ? ip_text(&n.subnet4, true, four) : "-",
 		    n.subnet6.family ? ip_text(&n.subnet6, true, six) : "-");
 	}

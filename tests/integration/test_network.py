@@ -9,7 +9,7 @@ import time
 
 from lib import host, kernel
 from lib.container import must
-from lib.net import Net, addresses, claims, elements, end, links, observe, ping, say, sh, wait
+from lib.net import Net, addresses, bridges_call, claims, elements, end, links, observe, ping, say, sh, wait
 from lib.testing import bailey_only, cases, timeout
 
 WHY = "peers make no networks"
@@ -83,16 +83,6 @@ def test_published(t):
     for host in ("2001:db8::1", "fd00::1"):
         t.has(say(n.outside, "tcp", host, 10, 2), "failed", "::1 from outside")
     t.eq(say(n.outside, "tcp", "2001:db8::1", 9), "2001:db8::2 hello", "one address alone: IPv6")
-
-
-def bridges_call(value):
-    """Whether bridged packets pass ip6tables' hooks in this namespace; false: there is no br_netfilter."""
-    path = "/proc/sys/net/bridge/bridge-nf-call-ip6tables"
-    if not os.path.exists(path):
-        return False
-    with open(path, "w", encoding="ascii") as f:
-        f.write(str(value))
-    return True
 
 
 @bailey_only(WHY)

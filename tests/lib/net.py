@@ -148,6 +148,16 @@ def addresses(pid, name="eth0"):
     return found["inet"], found["inet6"]
 
 
+def bridges_call(value):
+    """Whether bridged packets pass ip6tables' hooks in this namespace; false: there is no br_netfilter."""
+    path = "/proc/sys/net/bridge/bridge-nf-call-ip6tables"
+    if not os.path.exists(path):
+        return False
+    with open(path, "w", encoding="ascii") as f:
+        f.write(str(value))
+    return True
+
+
 def elements():
     """How many published ports the rules know."""
     out = subprocess.run(["nft", "-j", "list", "table", "inet", "bailey"], stdout=subprocess.PIPE,
