@@ -18,7 +18,7 @@ TRACED = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":d
 
 
 def tools(t, *names):
-    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin:/usr/lib/openvswitch-switch"
     for n in names:
         t.need(shutil.which(n, path=path), f"no {n} here (tools/deps test)")
 
@@ -575,7 +575,7 @@ def openvswitch(t, kind):
     if kind == "system":
         subprocess.run(["modprobe", "-q", "openvswitch"], check=False)
         t.need(os.path.exists("/sys/module/openvswitch"), "this kernel has no openvswitch")
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    os.environ["PATH"] += ":/usr/sbin:/sbin:/usr/lib/openvswitch-switch"
     run = "/run/openvswitch"
     sh(f"mkdir -p {run}; ovsdb-tool create {run}/conf.db /usr/share/openvswitch/vswitch.ovsschema")
     for argv in ((f"ovsdb-server {run}/conf.db --remote=punix:{run}/db.sock"), "ovs-vswitchd"):

@@ -29,7 +29,7 @@ static int serve(int type, uint16_t port)
 	if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    bind(fd, (void *)&a, sizeof(a)) < 0 || (type == SOCK_STREAM && listen(fd, 64) < 0)) {
-		perror("probe: echo");
+		perror("probe: answer");
 		exit(1);
 	}
 	return fd;
@@ -61,7 +61,7 @@ static void answer_stream(int fd)
 		close(c);
 }
 
-static int cmd_echo(int argc, char **argv)
+static int cmd_answer(int argc, char **argv)
 {
 	struct pollfd p[] = {
 		{ .fd = serve(SOCK_STREAM, (uint16_t)atoi(argv[1])), .events = POLLIN },
@@ -109,9 +109,8 @@ static int cmd_say(int argc, char **argv)
 }
 
 const struct command network_commands[] = {
-	{ "echo", "PORT", "answer TCP and UDP of both families with \"ADDRESS TEXT\"", 1,
-	    cmd_echo },
-	{ "say", "tcp|udp ADDRESS PORT [SECONDS]", "print what an echo answers to hello", 3,
-	    cmd_say },
+	{ "answer", "PORT", "answer TCP and UDP of both families with \"ADDRESS TEXT\"", 1,
+	    cmd_answer },
+	{ "say", "tcp|udp ADDRESS PORT [SECONDS]", "print what it answers to hello", 3, cmd_say },
 	{},
 };
