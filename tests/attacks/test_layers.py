@@ -1,6 +1,8 @@
 """Hostile layers: none reaches outside of its directory, costs without bound, or is understood in two
 ways. Every refusal names the entry."""
+import bz2
 import hashlib
+import lzma
 import os
 import stat
 import subprocess
@@ -270,7 +272,7 @@ def test_messages_are_one_line(t):
 # ---- bombs and corruption ----
 
 @bailey_only(WHY)
-@timeout(60)
+@timeout(120)
 def test_bombs(t):
     zeros = subprocess.run(["sh", "-c", "head -c 700M /dev/zero | gzip -1"], stdout=subprocess.PIPE).stdout
     Unpacker(t).refused((zeros, sha256(zeros), sha256(b"")), says=["200 times", "bomb"])
@@ -317,9 +319,9 @@ def test_digests(t):
 @bailey_only(WHY)
 def test_compressions(t):
     u = Unpacker(t)
-    for program in ("bzip2", "xz"):
-        blob = subprocess.run([program, "-c"], input=tar(entry("f")), stdout=subprocess.PIPE).stdout
-        u.refused((blob, sha256(blob), sha256(b"")), says=program)
+    for says, compress in (("bzip2", bz2.compress), ("xz", lzma.compress)):
+        blob = compress(tar(entry("f")))
+        u.refused((blob, sha256(blob), sha256(b"")), says=says)
     good = squeeze(tar(entry("f")), "gzip")
     for blob, says in ((good + b"junk", "after the last member"), (good + b"\0\0\0x", "after padding"),
                        (b"\x1f\x8b\x07" + good[3:], "gzip"), (good + good[:5], "cut off"),

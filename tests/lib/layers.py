@@ -10,6 +10,7 @@ import struct
 import subprocess
 import tempfile
 
+from . import clock
 from .container import Result
 
 FILE, HARD, SYM, CHAR, BLOCK, DIR, FIFO = "0", "1", "2", "3", "4", "5", "6"
@@ -129,7 +130,8 @@ class Unpacker:
                     f.write(blob)
                 blob = path
             argv += [blob, digest, diff_id]
-        p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+        p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           timeout=clock.limit(timeout))
         return Result(argv, p.returncode, p.stdout.decode(errors="replace"),
                       p.stderr.decode(errors="replace"))
 

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.parse
 
+from . import clock
 from .images import INDEX, MANIFEST, digest
 
 QUICK = ("--timeout", "20")
@@ -47,7 +48,7 @@ class Certificates:
             f.write("subjectAltName=" + ",".join(names) + "\n")
 
         def openssl(*argv):
-            subprocess.run(["openssl", *argv], check=True, capture_output=True, timeout=60)
+            subprocess.run(["openssl", *argv], check=True, capture_output=True, timeout=clock.limit(60))
         new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         openssl("req", "-x509", *new, "-keyout", ca_key, "-out", self.dir + "/ca.crt",
                 "-subj", "/CN=test CA", "-days", "2")
@@ -82,7 +83,7 @@ class DebianRegistry:
             path = os.path.join(t.tmp, "htpasswd")
             for i, (user, password) in enumerate(users.items()):
                 subprocess.run(["htpasswd", "-bB" + ("c" if i == 0 else ""), path, user, password],
-                               check=True, capture_output=True, timeout=60)
+                               check=True, capture_output=True, timeout=clock.limit(60))
             lines += ["auth:", f"  htpasswd: {{realm: test, path: {path}}}"]
         config = t.file("registry.yml", "\n".join(lines) + "\n")
         log = open(os.path.join(t.tmp, "registry.log"), "w")
