@@ -203,6 +203,29 @@ def test_volumes(t):
 
 @MACHINE
 @timeout(120)
+def test_submounts(t):
+    """Mounts below a recursive bind are other file systems in the guest too: by device number, for
+    links and renames, and what comes and goes on the host is seen."""
+    sub = t.dir("src/sub")
+    kernel.mount("tmpfs", sub, "tmpfs")
+    t.later(kernel.umount, sub)
+    for d in ("src", "src/sub"):
+        t.file(f"{d}/f", d)
+    c = t.container()
+    c.config.mount("/m", "bind", t.tmp + "/src", ["rbind", "rw"])
+    vm.boot(c, "/probe", "sleep")
+    top, below, *files = must(c.exec(
+        "/bin/stat", "-c", "%d", "/m", "/m/sub/.", "/m/f", "/m/sub/f")).out.split()
+    t.ne(top, below)
+    t.eq(files, [top, below])
+    t.has(c.exec("/bin/ln", "/m/f", "/m/sub/g").err, "ross-device link")
+    must(c.exec("/bin/sh", "-c", "mv /m/f /m/sub/h && cat /m/sub/h && echo new >/m/sub/f"))
+    t.eq(open(sub + "/f").read(), "new\n")
+    t.true(os.path.exists(sub + "/h") and not os.path.exists(t.tmp + "/src/f"), "moved")
+
+
+@MACHINE
+@timeout(120)
 def test_network(t):
     """A veth in the namespace that the engine made: its name, addresses and route are the guest's;
     a TCP server inside answers; an address that comes later is there."""
