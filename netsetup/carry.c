@@ -469,6 +469,12 @@ static int hand_on(int out, const char *json)
 	return 0;
 }
 
+void carry_fds(const struct carry *c, int ret[CARRY_FDS])
+{
+	ret[0] = mnl.mnl_socket_get_fd(c->rtnl.sock);
+	ret[1] = carry_fd(c);
+}
+
 int carry_follow(struct carry *c, int out, struct err *e)
 {
 	for (;;) {

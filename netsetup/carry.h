@@ -57,6 +57,10 @@ int carry_fd(const struct carry *c);
  * once: it is tried again when its name, flags or MTU change, or another one goes. Same privilege
  * as carry_open(). */
 int carry_update(struct carry *c, struct err *e);
+/* The descriptors that carry_follow() works with, beside `out`: for a process that closes all
+ * others. They stay the carry's. */
+#define CARRY_FDS 2
+void carry_fds(const struct carry *c, int ret[CARRY_FDS]);
 /* For a process that keeps the privilege which the monitor gives up: hands each change on through
  * `out` (a stream socket), as a uint32_t of this machine's, the length, and the text; begins with
  * the present state if it is not what carry_open() found. Returns 0 when the other end is closed.

@@ -204,16 +204,6 @@ static int seal_rootfs(struct vm_init *i, struct err *e)
 	return 0;
 }
 
-static int watch_network(struct vm_init *i, struct err *e)
-{
-	const struct init_args *a = i->a;
-	const int others[] = { a->sock, a->start_sock, a->control_sock, a->vm->kvm,
-		a->vm->kernel.fd, a->vm->initrd, i->export.root, i->export.rootfs, i->self_fd,
-		i->stdio[0], i->stdio[1], i->stdio[2], i->complaints, i->sealer };
-
-	return vm_net_follow(&i->net, others, ARRAY_SIZE(others), e);
-}
-
 /* ---- what the agent is told ---- */
 
 /* Of a uts namespace that was joined: the monitor is in it. */
@@ -333,7 +323,7 @@ static int prepare(struct vm_init *i, struct err *e)
 	if ((r = create_container_hooks(i, e)) < 0 || (r = carry_network(i, e)) < 0 ||
 	    (r = open_streams(i, e)) < 0 ||
 	    (r = rootfs_pivot(a->plan, i->export.root, false, e)) < 0 ||
-	    (r = make_sealer(i, e)) < 0 || (r = watch_network(i, e)) < 0)
+	    (r = make_sealer(i, e)) < 0 || (r = vm_net_follow(&i->net, e)) < 0)
 		return r;
 	make_create(i);
 	/* They are the payload's, and read from a descriptor. */

@@ -68,9 +68,9 @@ struct vm_net {
 };
 /* In the container's network namespace, with the host's /dev and /proc. */
 int vm_net_open(struct vm_net *n, struct err *e);
-/* Makes the process that keeps the right to watch and redirect interfaces, and nothing else; it
- * closes `others` and dies with the caller. */
-int vm_net_follow(struct vm_net *n, const int *others, size_t n_others, struct err *e);
+/* Makes the process that keeps the right to watch and redirect interfaces, and nothing else, no
+ * descriptor but its own among it; it dies with the caller. */
+int vm_net_follow(struct vm_net *n, struct err *e);
 
 /* A pty of the host in raw mode for the guest's terminal p: its line discipline is the guest's
  * pty's. Both O_CLOEXEC. */

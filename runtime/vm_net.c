@@ -9,9 +9,11 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "netsetup/carry.h"
 #include "runtime/vm_level.h"
 #include "security/security.h"
+#include "vm/jail.h"
 
 #define TUN_DEVICE "/dev/net/tun"
 /* For interfaces that engines bring once the container is created. */
@@ -39,22 +41,27 @@ int vm_net_open(struct vm_net *n, struct err *e)
 	return 0;
 }
 
+/* Nothing of the machine's stays here, nor of who called: a caller's pipe that is never closed
+ * would have no end. */
 static _Noreturn void follow(struct carry *c, int out)
 {
 	const uint64_t keep = UINT64_C(1) << CAP_NET_ADMIN;
 	const struct spec_caps caps = {
 		.has = true, .bounding = keep, .permitted = keep, .effective = keep
 	};
+	int fds[CARRY_FDS + 2] = { out, log_fd() };
 	struct err e = ERR_INIT;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (caps_drop_bounding(&caps, &e) < 0 || caps_apply(&caps, &e) < 0 ||
+	carry_fds(c, fds + 2);
+	if (vm_jail_close_others(fds, ARRAY_SIZE(fds), &e) < 0 ||
+	    caps_drop_bounding(&caps, &e) < 0 || caps_apply(&caps, &e) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		_exit(1);
 	_exit(carry_follow(c, out, &e) < 0);
 }
 
-int vm_net_follow(struct vm_net *n, const int *others, size_t n_others, struct err *e)
+int vm_net_follow(struct vm_net *n, struct err *e)
 {
 	int pair[2];
 	pid_t pid;
@@ -66,13 +73,8 @@ int vm_net_follow(struct vm_net *n, const int *others, size_t n_others, struct e
 	pid = fork();
 	if (pid < 0)
 		return err_errno(e, errno, "fork");
-	if (pid == 0) {
-		for (size_t i = 0; i < n_others; i++)
-			if (others[i] > 2)
-				close(others[i]);
-		close(pair[0]);
+	if (pid == 0)
 		follow(n->carry, pair[1]);
-	}
 	close(pair[1]);
 	n->changes = pair[0];
 	return 0;

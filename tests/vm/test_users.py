@@ -1,7 +1,9 @@
 """Whose machine it is: an ordinary user's, and one in a user namespace."""
 import os
+import select
 
 from lib import host, kernel, vm
+from lib.clock import limit
 from lib.container import must
 from lib.testing import bailey_only, timeout
 
@@ -17,8 +19,12 @@ def test_ordinary_user(t):
     c.config.rootless(uid, uid).namespace("network")
     c.bundle.chown(uid, uid)
     os.chown(c.bundle.path, uid, uid)
-    pid = vm.boot(c, "/bin/sh", "-c", "touch /made; exec /probe sleep",
+    r, w = os.pipe()
+    pid = vm.boot(c, "/bin/sh", "-c", "touch /made; exec /probe sleep", pass_fds=(w,),
                   extra_groups=[os.stat("/dev/kvm").st_gid])
+    os.close(w)
+    t.eq(select.select([r], [], [], limit(5))[0], [r], "nobody keeps the caller's descriptors")
+    os.close(r)
     with open(f"/proc/{pid}/uid_map", encoding="ascii") as f:
         t.eq(f.read().split(), ["0", str(uid), "1"], "the monitor's user namespace")
     r = must(c.exec("/bin/sh", "-c", "id -u; cat; echo err >&2; exit 0", input="through\n"))
