@@ -4,54 +4,12 @@ import base64
 import os
 
 from lib.container import must, wait_for
-from lib.cri import CallFailed, Cri, decode
-from lib.engine import IMAGE, Containerd, slice_for, weight_of_512_shares
+from lib.cri import CallFailed, decode
+from lib.engine import weight_of_512_shares
+from lib.pods import EXITED, RUNNING, Pods
 from lib.testing import cases, timeout
 
 RUNTIMES = {"runc": "runc", "tested": None}
-NODE = 2  # a namespace of the host: no network plugin is needed
-RUNNING, EXITED = 1, 2
-
-
-class Pods:
-    def __init__(self, t, rt, systemd=False):
-        self.t, self.parent = t, slice_for(t) if systemd else "/" + t.mark
-        self.containerd = Containerd(t, rt, namespace="k8s.io", systemd=systemd)
-        self.cri = Cri(self.containerd.socket, self.containerd.daemon.last_errors)
-        self.call = self.cri.call
-        wait_for("the CRI plugin", self._serves, 30)
-
-    def _serves(self):
-        try:
-            return self.call("Version", (1, "v1"))
-        except CallFailed:
-            return False
-
-    def run(self):
-        """(id, sandbox configuration) of a pod."""
-        config = ((1, ((1, "pod"), (2, self.t.mark), (3, "default"))), (3, self.t.tmp),
-                                   (8, ((1, self.parent), (2, ((1, ((1, NODE),)),)))))
-        pod = self.call("RunPodSandbox", (1, config), (2, "tested"))[1][0]
-        self.t.later(self.call, "RemovePodSandbox", (1, pod))
-        self.t.later(self.call, "StopPodSandbox", (1, pod))
-        return pod, config
-
-    def container(self, pod, *command, name="a", resources=None):
-        pod, config = pod
-        linux = (((1, resources),) if resources else ()) + ((2, ((3, ((1, NODE),)),)),)
-        c = self.call("CreateContainer", (1, pod), (2, (
-            (1, ((1, name),)), (2, ((1, IMAGE),)), *((3, a) for a in command),
-            (6, ((1, "A"), (2, "b"))), (11, name + ".log"), (15, linux))), (3, config))[1][0]
-        self.call("StartContainer", (1, c))
-        return c
-
-    def status(self, container):
-        s = decode(self.call("ContainerStatus", (1, container))[1][0])
-        return s.get(3, [0])[0], s.get(7, [0])[0]
-
-    def exec(self, container, *command):
-        r = self.call("ExecSync", (1, container), *((2, a) for a in command), (3, 20))
-        return r.get(1, [b""])[0].decode(), r.get(3, [0])[0]
 
 
 @timeout(240)

@@ -1,35 +1,14 @@
 """podman by an ordinary user with ranges of subordinate ids, with runc (which proves the script) and
 with the runtime under test."""
 import os
-import signal
 
-from lib import host, leaks
-from lib.container import kill_pid, must, wait_for
-from lib.engine import need_programs
-from lib.podman import CONF, Scenario
+from lib import host
+from lib.container import must, wait_for
+from lib.podman import Rootless
 from lib.terminal import open_pty
 from lib.testing import cases, timeout
 
 RUNTIMES = {"runc": "runc", "tested": None}
-
-
-def _end_pause_process():
-    """podman keeps the user's namespaces by a process of its own."""
-    for pid in leaks.descendants(os.getpid()):
-        try:
-            with open(f"/proc/{pid}/comm") as f:
-                if f.read().strip() in ("catatonit", "podman pause", "podman"):
-                    kill_pid(pid, signal.SIGKILL)
-        except OSError:
-            pass
-
-
-class Rootless(Scenario):
-    def __init__(self, t, rt):
-        need_programs(t, "newuidmap", "newgidmap")
-        t.later(_end_pause_process)
-        os.chmod(t.session, 0o755)
-        super().__init__(t, rt, conf=CONF, kind="r" + t.mark, user=host.TEST_UID)
 
 
 @timeout(240)

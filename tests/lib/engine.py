@@ -163,11 +163,16 @@ def need_programs(t, *names):
 
 
 def runtime_path(t, runtime):
-    """Of a case: a peer's name, or None for the runtime under test."""
+    """Of a case: a peer's name, None for the runtime under test, or a path."""
     if runtime:
         need_programs(t, runtime)
         return shutil.which(runtime)
     return t.runtime.path
+
+
+def runtime_kind(runtime):
+    """What directories that tests share are called by: a peer's name, or "tested"."""
+    return runtime if runtime and "/" not in runtime else "tested"
 
 
 def _pings(path):
@@ -188,7 +193,7 @@ class Docker(Client):
     def __init__(self, t, runtime, **conf):
         need_programs(t, "dockerd", "docker", "containerd", "iptables")
         self.runtime = path = runtime_path(t, runtime)
-        d = shared_dir(t, "docker-" + (runtime or "tested"))
+        d = shared_dir(t, "docker-" + runtime_kind(runtime))
         go_private(t)
         self.t = t
         self.name_count = 0
@@ -251,6 +256,9 @@ state = "/run/containerd"
   sandbox_image = "{image}"
   disable_cgroup = {no_cgroup}
   restrict_oom_score_adj = {no_oom}
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{cni}"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
     default_runtime_name = "tested"
@@ -265,16 +273,20 @@ state = "/run/containerd"
 class Containerd(Client):
     """containerd and its command ctr, in a containerd namespace of the test's name."""
 
-    def __init__(self, t, runtime, namespace=None, systemd=False):
+    def __init__(self, t, runtime, namespace=None, systemd=False, cni=None):
+        """cni: the network plugin's configuration; None: pods have the host's network."""
         need_programs(t, "containerd", "ctr")
         self.runtime = runtime_path(t, runtime)
-        d = shared_dir(t, "containerd-" + (runtime or "tested"))
+        d = shared_dir(t, "containerd-" + runtime_kind(runtime))
         go_private(t)
         self.t, self.namespace = t, namespace or t.mark
         self.socket = "/run/containerd/containerd.sock"
         self.name_count = 0
+        networks = t.dir("cni")
+        if cni:
+            t.file("cni/10-test.conflist", cni)
         conf = t.file("containerd.toml", CONTAINERD.format(
-            root=d, image=IMAGE, runtime=self.runtime, systemd=str(systemd).lower(),
+            root=d, image=IMAGE, cni=networks, runtime=self.runtime, systemd=str(systemd).lower(),
             # The plugin asks for CPU shares for each pod, and for a score below its own.
             no_cgroup=str(not _has_cpu()).lower(),
             no_oom=str(not kernel.has_cap(kernel.CAP_SYS_RESOURCE)).lower()))

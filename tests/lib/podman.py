@@ -3,11 +3,12 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 
-from . import clock
+from . import clock, host, leaks
 from .bundle import make_rootfs
-from .container import Result, must, open_scratch, slurp
+from .container import Result, kill_pid, must, open_scratch, slurp
 
 # For machines without a memory or a pids controller and without CAP_SYS_RESOURCE.
 CONF = """[containers]
@@ -32,14 +33,16 @@ IMAGE = "localhost/bailey-test:1"
 
 
 class Podman:
-    def __init__(self, session, runtime, probe, conf=CONF, kind="podman", user=None,
+    def __init__(self, session, runtime, probe, conf=CONF, kind="podman", user=None, groups=(),
                  manager="cgroupfs"):
         """session: a directory that all tests of one run share, so that the image is imported
-        once per runtime and kind. user: an id to run as, whose directory it then is."""
+        once per runtime and kind. user: an id to run as, whose directory it then is; groups: its
+        additional ones."""
         self.runtime = runtime
         base = os.path.basename(runtime)
         self.dir = os.path.join(session, f"{kind}-{base}")
         self.conf_text, self.user, self.manager = conf, user, manager
+        self.groups = list(groups)
         os.makedirs(self.dir, exist_ok=True)
         if user is not None:
             os.chown(self.dir, user, user)
@@ -81,7 +84,8 @@ class Podman:
     def _as_user(self):
         if self.user is None:
             return {}
-        return {"user": self.user, "group": self.user, "extra_groups": [], "cwd": self.dir}
+        return {"user": self.user, "group": self.user, "extra_groups": self.groups,
+                "cwd": self.dir}
 
     def popen(self, *args, **kw):
         return subprocess.Popen(self.argv(*args), env=self.environ(), **self._as_user(), **kw)
@@ -137,3 +141,25 @@ class Scenario:
 
     def inspect(self, name):
         return json.loads(must(self("inspect", name)).out)[0]
+
+
+def _end_pause_process():
+    """podman keeps the user's namespaces by a process of its own."""
+    for pid in leaks.descendants(os.getpid()):
+        try:
+            with open(f"/proc/{pid}/comm") as f:
+                if f.read().strip() in ("catatonit", "podman pause", "podman"):
+                    kill_pid(pid, signal.SIGKILL)
+        except OSError:
+            pass
+
+
+class Rootless(Scenario):
+    """An ordinary user's, with a range of subordinate ids."""
+
+    def __init__(self, t, rt, conf=CONF, kind="r", **kw):
+        for n in ("newuidmap", "newgidmap"):
+            t.need(shutil.which(n), f"{n} is not installed")
+        t.later(_end_pause_process)
+        os.chmod(t.session, 0o755)
+        super().__init__(t, rt, conf=conf, kind=kind + t.mark, user=host.TEST_UID, **kw)
