@@ -1,50 +1,11 @@
 """process.apparmorProfile and exec --apparmor, where the machine has AppArmor."""
-import shutil
-import subprocess
-
-from lib.clock import limit
+from lib.apparmor import enabled, load_profile
 from lib.container import must
 from lib.testing import bailey_only
 
-PROFILE = """profile %s flags=(attach_disconnected,mediate_deleted) {
-  file,
-  capability,
-  network,
-  mount,
-  umount,
-  signal,
-  ptrace,
-  unix,
-  deny /secret r,
-}
-"""
-
-
-def _enabled():
-    try:
-        with open("/sys/module/apparmor/parameters/enabled") as f:
-            return f.read().strip() == "Y"
-    except OSError:
-        return False
-
-
-def _profile(t):
-    """Loads a profile of the test's own that hides /secret; its name."""
-    t.need(_enabled(), "AppArmor is not enabled on this machine")
-    t.need(shutil.which("apparmor_parser"), "apparmor_parser is not installed")
-    name = f"bailey-test-{t.mark}"
-    path = t.file("profile", PROFILE % name)
-
-    def parser(option):
-        subprocess.run(["apparmor_parser", option, "-K", path], check=True, capture_output=True,
-                       timeout=limit(20))
-    parser("-a")
-    t.later(parser, "-R")
-    return name
-
 
 def test_profile(t):
-    name = _profile(t)
+    name = load_profile(t)
     c = t.container()
     c.bundle.put("secret", "x\n")
     c.config.process["apparmorProfile"] = name
@@ -54,7 +15,7 @@ def test_profile(t):
 
 
 def test_exec(t):
-    name = _profile(t)
+    name = load_profile(t)
     c = t.container()
     c.bundle.put("secret", "x\n")
     c.config.process["apparmorProfile"] = name
@@ -67,7 +28,7 @@ def test_exec(t):
 
 @bailey_only("runc's exec keeps the container's profile when the option is refused")
 def test_exec_with_a_profile(t):
-    name = _profile(t)
+    name = load_profile(t)
     c = t.container("/probe", "sleep")
     c.bundle.put("secret", "x\n")
     c.up()
@@ -79,14 +40,14 @@ def test_exec_with_a_profile(t):
 
 
 def test_unknown_profile(t):
-    _profile(t)
+    load_profile(t)
     c = t.container("/bin/true")
     c.config.process["apparmorProfile"] = "no-such-profile"
     t.fails(c.run(), "apparmor", code=1, bailey="no-such-profile")
 
 
 def test_unconfined(t):
-    t.need(_enabled(), "AppArmor is not enabled on this machine")
+    t.need(enabled(), "AppArmor is not enabled on this machine")
     c = t.container()
     c.config.process["apparmorProfile"] = "unconfined"
     t.eq(c.sh("cat /proc/self/attr/apparmor/current").out, "unconfined\n")
