@@ -3,13 +3,13 @@ import os
 import platform
 import socket
 
+from lib import host, vm
 from lib.clock import limit
 from lib.container import must, wait_for
 from lib.engine import go_private, need_programs
-from lib.podman import CONF, IMAGE, Scenario
+from lib.podman import CONF, IMAGE, Rootless, Scenario
 from lib.terminal import open_pty
 from lib.testing import bailey_only, timeout
-from lib.vm import missing
 
 MACHINES = True  # each test boots some
 NETWORK_CONF = CONF.replace('netns = "none"\n', "") + '[network]\nnetwork_backend = "netavark"\n'
@@ -17,10 +17,7 @@ SERVE = ("/bin/sh", "-c", "while :; do nc -l -p 8000 -e /bin/sh -c 'read x; echo
 
 
 def _podman(t, **kw):
-    t.need(missing() is None, missing())
-    link = os.path.join(t.tmp, "bailey-vm")
-    os.symlink(t.runtime.path, link)
-    return Scenario(t, link, **kw)
+    return Scenario(t, vm.program(t), **kw)
 
 
 @timeout(240)
@@ -84,7 +81,6 @@ def _answered(address, port):
 @timeout(300)
 @bailey_only("isolation level vm")
 def test_published_port(t):
-    t.need(missing() is None, missing())
     need_programs(t, "/usr/lib/podman/netavark", "iptables")
     go_private(t)
     s = _podman(t, conf=NETWORK_CONF, kind="podman-net")
@@ -92,3 +88,34 @@ def test_published_port(t):
     address = s.inspect(n)["NetworkSettings"]["IPAddress"]
     wait_for("an answer of the container", lambda: _answered(address, 8000), 60)
     wait_for("an answer by the published port", lambda: _answered("127.0.0.1", 8099), 60)
+
+
+# ---- an ordinary user who may open /dev/kvm
+
+@timeout(600)
+@bailey_only("isolation level vm")
+def test_rootless(t):
+    link = vm.program(t)
+    os.chmod(t.tmp, 0o755)
+    s = Rootless(t, link, kind="rv", groups=[os.stat("/dev/kvm").st_gid])
+    n = s.up("/bin/sh", "-c", "trap 'echo bye; exit 4' TERM; echo hello; while :; do sleep 0.1; done")
+    wait_for("the log", lambda: "hello" in s("logs", n).out, 60)
+    t.lacks(must(s("exec", n, "/bin/cat", "/proc/version")).out, platform.version(), "another kernel")
+    t.eq(must(s("exec", "-i", n, "/bin/cat", input="x y")).out, "x y")
+    t.eq(must(s("exec", "-u", "1000:2000", "-w", "/tmp", n, "/bin/sh", "-c", "id -u; id -g; pwd")
+              ).out, "1000\n2000\n/tmp\n")
+    t.eq(s("exec", n, "/probe", "exit", "9").code, 9)
+    must(s("stop", "-t", str(int(limit(20))), n))
+    t.eq(must(s("logs", n)).out, "hello\nbye\n")
+    t.eq(s.inspect(n)["State"]["ExitCode"], 4)
+    d = t.dir("volume")
+    os.chown(d, host.TEST_UID, host.TEST_UID)
+    r = must(s.run("/bin/sh", "-c", "echo mine >/v/f; touch /v/g; chown 1000 /v/g; stat -c %u /v/g",
+                   opts=["-v", f"{d}:/v"]))
+    t.eq(r.out, "1000\n")
+    t.eq(os.stat(f"{d}/f").st_uid, host.TEST_UID, "root inside is the user outside")
+    t.eq(os.stat(f"{d}/g").st_uid, host.SUBID[0] + 999, "another id is of the range")
+    s.podman.groups = []
+    r = s.run("/bin/true")
+    t.ne(r.code, 0, "without the right to /dev/kvm")
+    t.has(r.err, "usermod -aG kvm")
