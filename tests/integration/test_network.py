@@ -576,7 +576,7 @@ def openvswitch(t, kind):
         subprocess.run(["modprobe", "-q", "openvswitch"], check=False)
         t.need(os.path.exists("/sys/module/openvswitch"), "this kernel has no openvswitch")
     os.environ["PATH"] += ":/usr/sbin:/sbin:/usr/lib/openvswitch-switch"
-    run = "/run/openvswitch"
+    run = os.environ["OVS_RUNDIR"] = "/run/openvswitch"
     sh(f"mkdir -p {run}; ovsdb-tool create {run}/conf.db /usr/share/openvswitch/vswitch.ovsschema")
     for argv in ((f"ovsdb-server {run}/conf.db --remote=punix:{run}/db.sock"), "ovs-vswitchd"):
         p = subprocess.Popen([*argv.split(), "-vconsole:off"], stdout=subprocess.DEVNULL)
