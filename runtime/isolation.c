@@ -35,7 +35,7 @@ enum pod_part pod_part_of(const struct spec *s)
 {
 	static const char *const keys[] = {
 		"io.kubernetes.cri.container-type",  /* containerd */
-		"io.kubernetes.cri-o.ContainerType", /* CRI-O, podman */
+		"io.kubernetes.cri-o.ContainerType", /* CRI-O */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {

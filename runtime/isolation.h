@@ -26,7 +26,7 @@ int isolation_parse(const char *name, enum isolation *ret);
 
 #define ISOLATION_ANNOTATION "org.bailey.isolation"
 
-/* What of a pod a container is, by the annotations of Kubernetes' engines and podman. */
+/* What of a pod a container is, by the annotations of Kubernetes' engines. */
 enum pod_part { POD_NONE, POD_SANDBOX, POD_CONTAINER };
 enum pod_part pod_part_of(const struct spec *s);
 
