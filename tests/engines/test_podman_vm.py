@@ -3,13 +3,13 @@ import os
 import platform
 import socket
 
-from lib import host, vm
+from lib import host, kernel, vm
 from lib.clock import limit
 from lib.container import must, wait_for
 from lib.engine import go_private, need_programs
-from lib.podman import CONF, IMAGE, Rootless, Scenario
+from lib.podman import CONF, FULL_CONF, IMAGE, Rootless, Scenario
 from lib.terminal import open_pty
-from lib.testing import bailey_only, timeout
+from lib.testing import bailey_only, cases, timeout
 
 MACHINES = True  # each test boots some
 NETWORK_CONF = CONF.replace('netns = "none"\n', "") + '[network]\nnetwork_backend = "netavark"\n'
@@ -88,6 +88,63 @@ def test_published_port(t):
     address = s.inspect(n)["NetworkSettings"]["IPAddress"]
     wait_for("an answer of the container", lambda: _answered(address, 8000), 60)
     wait_for("an answer by the published port", lambda: _answered("127.0.0.1", 8099), 60)
+
+
+# ---- limits, systemd, AppArmor: where there are such
+
+def _cgroup(s, n):
+    with open(f"/proc/{s.inspect(n)['State']['Pid']}/cgroup", encoding="ascii") as f:
+        return "/sys/fs/cgroup" + next(l for l in f if l.startswith("0::"))[3:].strip()
+
+
+def _number(path):
+    with open(path, encoding="ascii") as f:
+        return int(f.read())
+
+
+@timeout(600)
+@bailey_only("isolation level vm")
+@cases(cgroupfs="cgroupfs", systemd="systemd")
+def test_limits(t, manager):
+    """The host's limit is the container's and the machine's share, with either keeper of cgroups."""
+    with open("/sys/fs/cgroup/cgroup.controllers", encoding="ascii") as f:
+        have = f.read().split()
+    for c in ("memory", "cpu", "pids"):
+        t.need(c in have, f"no {c} controller in the cgroup2 tree of this machine")
+    t.need(manager != "systemd" or os.path.isdir("/run/systemd/system"), "systemd does not run here")
+    t.need(kernel.has_cap(kernel.CAP_SYS_RESOURCE), "podman's default rlimits need "
+           "CAP_SYS_RESOURCE")
+    if manager == "systemd":
+        go_private(t)
+    s = _podman(t, conf=FULL_CONF, kind="pod-" + manager, manager=manager)
+    n = s.up(opts=["--network", "none", "--memory", "64m", "--cpus", "0.5"])
+    top = _cgroup(s, n)
+    t.eq("libpod-" in top and top.endswith(".scope"), manager == "systemd", top)
+    most = _number(top + "/memory.max")
+    t.true(64 << 20 < most < 256 << 20, f"memory.max {most}")
+    with open(top + "/cpu.max", encoding="ascii") as f:
+        t.eq(f.read().strip(), "50000 100000")
+    guest = must(s("exec", n, "/bin/cat", "/proc/meminfo", "/proc/cpuinfo")).out
+    t.true(vm.number(guest, r"MemTotal: +(\d+)") < most >> 10, guest)
+    t.eq(guest.count("processor\t"), 1, "no more CPUs than the quota keeps busy")
+    used, _, there = must(s("stats", "--no-stream", "--format", "{{.MemUsage}}", n)
+                          ).out.strip().partition(" / ")
+    t.eq(there, "67.11MB", "podman shows the limit that it was told")
+    t.true(float(used.rstrip("kMB")) > 1, f"used {used}")
+    must(s("update", "--cpus", "0.25", n))
+    with open(top + "/cpu.max", encoding="ascii") as f:
+        t.eq(f.read().strip(), "25000 100000", "update")
+    if os.path.exists("/sys/kernel/security/apparmor/profiles"):
+        with open(f"/proc/{s.inspect(n)['State']['Pid']}/attr/current", encoding="ascii") as f:
+            t.has(f.read(), "containers-default-", "podman's profile confines the monitor")
+    must(s("pause", n))
+    t.eq(s.inspect(n)["State"]["Status"], "paused")
+    must(s("unpause", n))
+    must(s("rm", "-f", "-t", "0", n))
+    wait_for("the cgroup's end", lambda: not os.path.exists(top))
+    r = s.run("/bin/sh", "-c", "dd if=/dev/zero of=/dev/null bs=100M count=1",
+              opts=["--network", "none", "--memory", "32m"])
+    t.eq(r.code, 137, f"killed by the guest's kernel: {r}")
 
 
 # ---- an ordinary user who may open /dev/kvm
