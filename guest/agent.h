@@ -8,6 +8,7 @@
  *   agent.c      the loop, and who handles which frame
  *   port.c       frames out, bounded; frames in
  *   options.c    the JSON texts of the protocol
+ *   root.c       a root filesystem on disks
  *   container.c  containers: create, cgroup, statistics, OOM, end
  *   process.c    processes: made, told of, signalled, reaped
  *   child.c      what a process does itself until its execve
@@ -41,6 +42,10 @@
 struct agent_host {
 	/* Mounts the virtio-fs of this tag on dir, in the caller's mount namespace. */
 	int (*mount_tag)(const char *tag, const char *dir, struct err *e);
+	/* A detached mount of the file system on the disk that the host has named so, by its
+	 * serial; flag: an option of the file system. */
+	int (*open_disk)(
+	    const char *serial, const char *type, const char *flag, int *ret_mount, struct err *e);
 	int (*set_time)(const struct gp_time *t, struct err *e);
 	int (*add_entropy)(const uint8_t *bytes, size_t n, struct err *e);
 	int (*apply_net)(const char *json, size_t n, struct err *e);
@@ -234,6 +239,7 @@ struct create_options {
 	const char *id, *bundle, *tag;
 	const char *rootfs, *created, *owner; /* NULL: absent */
 	const char *hostname, *domainname;    /* the same; where config.json says nothing */
+	const char *root_disk, *scratch_disk; /* NULL: the root is in the export; no such disk */
 	uint32_t *exports;
 	size_t n_exports;
 	bool keyring;

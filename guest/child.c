@@ -40,11 +40,17 @@ static int open_sources(
     const struct child *c, struct mount_plan *plan, struct device_set **devices, struct err *e)
 {
 	const struct create_options *o = c->options;
+	const struct overlay *root = NULL;
 	int r;
 
 	if ((r = c->host->mount_tag(o->tag, AGENT_EXPORT, e)) < 0 ||
 	    (r = mount_plan_use_export(plan, AGENT_EXPORT, o->exports, o->n_exports, e)) < 0 ||
-	    (r = mount_plan_open_sources(plan, e)) < 0)
+	    (o->root_disk && (r = root_disks_mount(c->disks, &root, e)) < 0))
+		return r;
+	if (root)
+		mount_plan_set_overlay(plan, root);
+	r = mount_plan_open_sources(plan, e);
+	if (r < 0)
 		return r;
 	return devices_open(c->spec, false, devices, e);
 }

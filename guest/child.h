@@ -2,6 +2,7 @@
  * it is the child's own copy. */
 #pragma once
 #include "guest/agent.h"
+#include "guest/root.h"
 #include "namespaces/namespaces.h"
 
 struct child {
@@ -14,7 +15,8 @@ struct child {
 	const struct ns_set *ns;
 	unsigned joined;
 	int procfd;
-	int cgroupfd; /* the container's */
+	int cgroupfd;			/* the container's */
+	const struct root_disks *disks; /* of the first one */
 	int sock;     /* handshake: HS_CONSOLE, HS_READY; HS_START; end of file or HS_ERROR */
 	int stdio[3]; /* -EBADF with a terminal */
 };

@@ -160,11 +160,13 @@ static int make_cgroup(struct agent *a, struct ctr *c, struct err *e)
 static int begin(struct agent *a, struct ctr *c, const struct gp_header *h, struct err *e)
 {
 	struct ns_set ns = { .new_flags = NEW_NAMESPACES };
+	_cleanup_root_disks_ struct root_disks disks = ROOT_DISKS_NONE;
 	struct child child = {
 		.host = a->host,
 		.options = c->options,
 		.spec = c->spec,
 		.process = &c->spec->process,
+		.disks = &disks,
 		.first = true,
 		.keyring = c->options->keyring,
 		.ns = &ns,
@@ -185,7 +187,9 @@ static int begin(struct agent *a, struct ctr *c, const struct gp_header *h, stru
 		ns.fds[t] = -EBADF;
 	if (c->spec->ns[NS_TIME].has)
 		ns.new_flags |= CLONE_NEWTIME;
-	r = proc_spawn(a, c, &ns, &request, &p, e);
+	r = root_disks_open(a->host, c->options, &disks, e);
+	if (r == 0)
+		r = proc_spawn(a, c, &ns, &request, &p, e);
 	if (r == 0 && cgroup_apply(&c->cg, &c->spec->resources, true, &why) < 0)
 		proc_fail(a, p, &why); /* it frees both */
 	return r;

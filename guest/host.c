@@ -1,4 +1,5 @@
 /* What the agent asks of a real machine (agent.h). */
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/random.h>
 #include <string.h>
@@ -7,8 +8,12 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "guest/boot.h"
 #include "guest/net.h"
+#include "guest/root.h"
+
+#define DISKS "/sys/block"
 
 /* No flags: what the container may do on it is said by its own mounts, and by the host's. */
 static int mount_tag(const char *tag, const char *dir, struct err *e)
@@ -17,6 +22,40 @@ static int mount_tag(const char *tag, const char *dir, struct err *e)
 		return err_errno(e, errno, "mount the virtio-fs \"%s\" on %s%s", tag, dir,
 		    errno == ENODEV ? " (the kernel has no virtiofs)" : "");
 	return 0;
+}
+
+/* "vda", by what the host calls it; NULL: not there. Caller frees. */
+static char *find_disk(const char *serial)
+{
+	_cleanup_closedir_ DIR *d = opendir(DISKS);
+	const struct dirent *i;
+
+	while (d && (i = readdir(d))) {
+		_cleanup_free_ char *path = xasprintf("%s/serial", i->d_name);
+		_cleanup_free_ char *got = NULL;
+
+		if (i->d_name[0] != '.' && kfile_read(dirfd(d), path, &got) == 0 &&
+		    streq(got, serial))
+			return xstrdup(i->d_name);
+	}
+	return NULL;
+}
+
+static int open_disk(
+    const char *serial, const char *type, const char *flag, int *ret_mount, struct err *e)
+{
+	_cleanup_free_ char *name = find_disk(serial);
+	_cleanup_free_ char *path = name ? xasprintf("/dev/%s", name) : NULL;
+	int r;
+
+	if (!path)
+		return err_set(e, ENXIO,
+		    "no disk with the serial \"%s\" in " DISKS " (has the kernel virtio_blk?)",
+		    serial);
+	r = root_new_mount(type, path, flag, ret_mount);
+	if (r == -ENODEV)
+		return err_errno(e, -r, "mount the disk \"%s\" (has the kernel %s?)", serial, type);
+	return r < 0 ? err_errno(e, -r, "mount the disk \"%s\" as %s", serial, type) : 0;
 }
 
 static int set_time(const struct gp_time *t, struct err *e)
@@ -48,6 +87,7 @@ static int add_entropy(const uint8_t *bytes, size_t n, struct err *e)
 
 const struct agent_host machine_host = {
 	.mount_tag = mount_tag,
+	.open_disk = open_disk,
 	.set_time = set_time,
 	.add_entropy = add_entropy,
 	.apply_net = net_configure,

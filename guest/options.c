@@ -4,7 +4,8 @@
 #include "base/cleanup.h"
 #include "guest/agent.h"
 
-#define TAG_MAX 35 /* of a virtio-fs device: 36 bytes of configuration space */
+#define TAG_MAX	   35 /* of a virtio-fs device: 36 bytes of configuration space */
+#define SERIAL_MAX 20 /* of a virtio block device */
 
 static int wrong_type(struct arena *a, const struct json *node, const char *want, struct err *e)
 {
@@ -58,6 +59,35 @@ static int get_indices(struct arena *a, const struct json *object, const char *k
 	return 0;
 }
 
+static int check_serial(const char *key, const char *serial, struct err *e)
+{
+	size_t n = serial ? strlen(serial) : 1;
+
+	if (n < 1 || n > SERIAL_MAX || (serial && strchr(serial, '/')))
+		return err_set(e, EINVAL, "options: .root.%s: must have 1 to %d bytes and no slash",
+		    key, SERIAL_MAX);
+	return 0;
+}
+
+static int get_root(
+    struct arena *a, const struct json *object, struct create_options *o, struct err *e)
+{
+	const struct json *node = json_get(object, "root");
+	int r;
+
+	if (!node || node->type == JSON_NULL)
+		return 0;
+	if (node->type != JSON_OBJECT)
+		return wrong_type(a, node, "an object", e);
+	if ((r = get_string(a, node, "disk", false, &o->root_disk, e)) < 0 ||
+	    (r = get_string(a, node, "scratch", false, &o->scratch_disk, e)) < 0 ||
+	    (r = check_serial("disk", o->root_disk, e)) < 0)
+		return r;
+	if (!o->root_disk)
+		return err_set(e, EINVAL, "options: .root.disk: missing");
+	return check_serial("scratch", o->scratch_disk, e);
+}
+
 static int parse_object(
     struct arena *a, const char *text, size_t n, const struct json **ret, struct err *e)
 {
@@ -102,6 +132,7 @@ int options_create(
 	    (r = get_string(a, doc, "hostname", false, &o.hostname, e)) < 0 ||
 	    (r = get_string(a, doc, "domainname", false, &o.domainname, e)) < 0 ||
 	    (r = get_bool(a, doc, "keyring", &o.keyring, e)) < 0 ||
+	    (r = get_root(a, doc, &o, e)) < 0 ||
 	    (r = get_indices(a, doc, "exports", &o.exports, &o.n_exports, e)) < 0 ||
 	    (r = spec_check_id(o.id, e)) < 0)
 		return r;

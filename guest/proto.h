@@ -35,7 +35,9 @@
 #define GP_VERSION	1
 #define GP_PORT_AGENT	"org.bailey.agent" /* name of the console port */
 #define GP_TAG		"bailey"	   /* tag of the virtio-fs device */
-#define GP_MAX_TO_GUEST (16u << 20)	   /* body of a frame */
+#define GP_DISK_ROOT	"bailey-root"	   /* serials of disks */
+#define GP_DISK_SCRATCH "bailey-scratch"
+#define GP_MAX_TO_GUEST (16u << 20) /* body of a frame */
 #define GP_MAX_TO_HOST	(256u << 10)
 #define GP_MAX_DATA	(32u << 10) /* body of a STDIN, STDOUT or STDERR */
 #define GP_WINDOW	(256u << 10)
@@ -85,6 +87,10 @@ enum gp_type {
  *			hold where it does not give its own; optional
  *	"keyring"	bool, optional (true): make a session keyring
  *	"tag"		of the virtio-fs device; optional (GP_TAG)
+ *	"root"		optional, an object: the rootfs is not in the export but on a disk
+ *		"disk"		serial of the disk that holds it, as a read-only EROFS file system
+ *		"scratch"	serial of one with an empty ext4 file system, for what the container
+ *				writes; optional: that stays in the guest's memory
  * What of config.json is the host's business is left out by the agent: namespaces' paths, user and
  * network namespaces and mappings; hooks but startContainer; AppArmor and SELinux labels (the
  * guest's kernel has neither; the monitor carries them on the host); of linux.resources all but

@@ -126,7 +126,7 @@ void bundle_info_free(struct bundle_info *i)
  * not have an entry for its root: the unpacked one is 0:0 and 0755 then. So upper takes after the
  * topmost layer that says something else.
  */
-static int copy_root_attributes(struct store *s, const struct image *im, int upperfd, struct err *e)
+int bundle_root_attributes(struct store *s, const struct image *im, int topfd, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 
@@ -139,8 +139,8 @@ static int copy_root_attributes(struct store *s, const struct image *im, int upp
 			return err_errno(e, errno, "store %s: layers/%s", s->path, path);
 		if (i > 0 && st.st_uid == 0 && st.st_gid == 0 && (st.st_mode & 07777) == 0755)
 			continue;
-		if (fchown(upperfd, st.st_uid, st.st_gid) < 0 ||
-		    fchmod(upperfd, st.st_mode & 07777) < 0)
+		if (fchown(topfd, st.st_uid, st.st_gid) < 0 ||
+		    fchmod(topfd, st.st_mode & 07777) < 0)
 			return err_errno(e, errno, "set the root directory's owner and mode");
 		return 0;
 	}
@@ -169,23 +169,23 @@ static int hides_what_is_below(const struct store *s, const char *path, bool *re
 }
 
 /* From the top to the first layer that hides the others. */
-static int choose_lowers(
-    const struct store *s, const struct image *im, struct bundle_info *b, struct err *e)
+int bundle_overlay_lowers(const struct store *s, const struct image *im, struct arena *a,
+    struct spec_strv *ret, struct err *e)
 {
-	struct image_overlay *o = &b->overlay;
+	struct spec_strv v = { .v = arena_calloc(a, im->n_layers + 1, sizeof(char *)) };
 	bool hidden = false;
-	int r = 0;
 
-	o->lowers.v = arena_calloc(b->arena, im->n_layers + 1, sizeof(char *));
-	o->lowers.n = 0;
-	for (size_t i = im->n_layers; i-- > 0 && r == 0 && !hidden;) {
-		char *path = arena_printf(b->arena, "%s/layers/%s/diff", s->path,
-		    store_file_name(b->arena, im->layers[i].chain_id));
+	for (size_t i = im->n_layers; i-- > 0 && !hidden;) {
+		char *path = arena_printf(
+		    a, "%s/layers/%s/diff", s->path, store_file_name(a, im->layers[i].chain_id));
+		int r = hides_what_is_below(s, path, &hidden, e);
 
-		o->lowers.v[o->lowers.n++] = path;
-		r = hides_what_is_below(s, path, &hidden, e);
+		if (r < 0)
+			return r;
+		v.v[v.n++] = path;
 	}
-	return r;
+	*ret = v;
+	return 0;
 }
 
 int bundle_overlay_dirs(
@@ -198,13 +198,13 @@ int bundle_overlay_dirs(
 	if ((r = make_dir(dirfd, "rootfs", &rootfs, e)) < 0 ||
 	    (r = make_dir(dirfd, "upper", &upper, e)) < 0 ||
 	    (r = make_dir(dirfd, "work", &work, e)) < 0 ||
-	    (r = copy_root_attributes(s, im, upper, e)) < 0)
+	    (r = bundle_root_attributes(s, im, upper, e)) < 0)
 		return r;
 	b->has_overlay = true;
 	o->userxattr = s->userxattr;
 	o->upper = arena_printf(b->arena, "%s/upper", b->path);
 	o->work = arena_printf(b->arena, "%s/work", b->path);
-	return choose_lowers(s, im, b, e);
+	return bundle_overlay_lowers(s, im, b->arena, &o->lowers, e);
 }
 
 /* ---- config.json ---- */

@@ -17,6 +17,7 @@
 struct mark {
 	char **bundled; /* manifests' digests that bundles refer to */
 	char **files;	/* names in blobs/ and layers/ that stay */
+	char **roots;	/* in roots/ */
 	char **unused;	/* names/ that are to go */
 	bool drop_unused;
 };
@@ -25,14 +26,15 @@ static void mark_free(struct mark *m)
 {
 	strv_free(m->bundled);
 	strv_free(m->files);
+	strv_free(m->roots);
 	strv_free(m->unused);
 }
 
-static void keep(struct mark *m, const char *digest)
+static void keep(char ***names, const char *digest)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 
-	strv_push(&m->files, xstrdup(store_file_name(a, digest)));
+	strv_push(names, xstrdup(store_file_name(a, digest)));
 }
 
 static int mark_image(
@@ -46,10 +48,13 @@ static int mark_image(
 		    "%s: cannot tell what it needs, so nothing is removed (\"bailey rmi\" forgets "
 		    "an image)",
 		    name);
-	keep(m, im->digest);
-	keep(m, im->config_digest);
+	keep(&m->files, im->digest);
+	keep(&m->files, im->config_digest);
 	for (size_t i = 0; i < im->n_layers; i++)
-		keep(m, im->layers[i].chain_id);
+		keep(&m->files, im->layers[i].chain_id);
+	/* That of a layer below is another image's, which may be gone. */
+	if (im->n_layers)
+		keep(&m->roots, im->layers[im->n_layers - 1].chain_id);
 	return 0;
 }
 
@@ -81,14 +86,20 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static bool is_kept(const struct mark *m, const char *name)
+static void sort(char **names)
 {
-	return m->files && bsearch(&name, m->files, strv_len(m->files), sizeof(char *), compare);
+	if (names)
+		qsort(names, strv_len(names), sizeof(char *), compare);
+}
+
+static bool is_kept(char **sorted, const char *name)
+{
+	return sorted && bsearch(&name, sorted, strv_len(sorted), sizeof(char *), compare);
 }
 
 /* Whatever is not marked goes, temporary files of killed processes included. */
 static int sweep_dir(
-    struct store *s, int dirfd, const char *what, const struct mark *m, size_t *n, struct err *e)
+    struct store *s, int dirfd, const char *what, char **kept, size_t *n, struct err *e)
 {
 	_cleanup_closedir_ DIR *d = NULL;
 	_cleanup_strv_ char **gone = NULL;
@@ -100,7 +111,7 @@ static int sweep_dir(
 		return err_errno(e, errno, "store %s: read %s/", s->path, what);
 	}
 	for (struct dirent *ent; (ent = readdir(d));)
-		if (ent->d_name[0] != '.' && !is_kept(m, ent->d_name))
+		if (ent->d_name[0] != '.' && !is_kept(kept, ent->d_name))
 			strv_push(&gone, xstrdup(ent->d_name));
 	for (size_t i = 0; i < strv_len(gone); i++) {
 		size_t len = strlen(gone[i]);
@@ -122,7 +133,6 @@ static int sweep_dir(
 
 static int sweep(struct store *s, struct mark *m, struct store_swept *ret, struct err *e)
 {
-	struct mark none = { 0 };
 	size_t locks = 0;
 	int r;
 
@@ -130,13 +140,14 @@ static int sweep(struct store *s, struct mark *m, struct store_swept *ret, struc
 		if (unlinkat(s->namesfd, m->unused[i], 0) < 0 && errno != ENOENT)
 			return err_errno(
 			    e, errno, "store %s: remove names/%s", s->path, m->unused[i]);
-	if (m->files)
-		qsort(m->files, strv_len(m->files), sizeof(char *), compare);
-	if ((r = sweep_dir(s, s->layersfd, "layers", m, &ret->layers, e)) < 0 ||
-	    (r = sweep_dir(s, s->blobsfd, "blobs", m, &ret->blobs, e)) < 0)
+	sort(m->files);
+	sort(m->roots);
+	if ((r = sweep_dir(s, s->layersfd, "layers", m->files, &ret->layers, e)) < 0 ||
+	    (r = sweep_dir(s, s->rootsfd, "roots", m->roots, &ret->roots, e)) < 0 ||
+	    (r = sweep_dir(s, s->blobsfd, "blobs", m->files, &ret->blobs, e)) < 0)
 		return r;
 	/* Nobody holds one: who unpacks holds the store's lock as well. */
-	return sweep_dir(s, s->locksfd, "locks", &none, &locks, e);
+	return sweep_dir(s, s->locksfd, "locks", NULL, &locks, e);
 }
 
 static int lock_alone(struct store *s, bool wait, struct err *e)

@@ -143,7 +143,8 @@ int image_resolve(
  *   lock          flock: shared by everybody at work, exclusive by the sweep
  *   blobs/ALG-HEX manifests and configurations, checked against their digest whenever they are read
  *   layers/ALG-HEX/diff   unpacked layers by chain ID, complete or not there
- *   locks/ALG-HEX who unpacks this chain ID
+ *   roots/ALG-HEX a file system image of all layers up to this chain ID (store_root_image())
+ *   locks/ALG-HEX who unpacks this chain ID; root-ALG-HEX: who makes its image
  *   names/HEX     a name and its manifest's digest
  *   partial/ALG-HEX  what is there of a blob that a registry was sending when a pull ended
  *   bundles/ID/   the bundles of `run --image`
@@ -208,6 +209,18 @@ int store_find(struct store *s, const char *ref, struct image **ret, struct err 
 int store_load(
     struct store *s, const char *digest, const char *name, struct image **ret, struct err *e);
 
+/* A file system image of the whole root, EROFS, for a disk of a virtual machine. Made by make()
+ * when it is first asked for, once whoever else asks, and kept as long as the image is. Returns an
+ * open descriptor, which outlives a sweep. The layers are all there. */
+struct image_overlay;
+/* Makes the file `file` in the directory dir (absolute) out of what the overlay shows. tree: an
+ * empty directory there, to mount it on where nobody else sees it. The overlay's upper directory is
+ * for this alone: it may be written to as long as that does not show. lock: whoever writes there
+ * holds this descriptor, and with it the lock by which dir is known to be in use. */
+typedef int image_fs_fn(const struct image_overlay *o, const char *dir, int lock, const char *tree,
+    const char *file, struct err *e);
+int store_root_image(struct store *s, const struct image *im, image_fs_fn *make, struct err *e);
+
 struct store_entry {
 	struct image *image; /* name, digest, config_digest, size … */
 	const char *pulled;  /* RFC 3339 */
@@ -225,11 +238,11 @@ void store_list_free(struct store_list *l);
 int store_forget(struct store *s, const char *ref, size_t *ret, struct err *e);
 
 struct store_swept {
-	size_t names, layers, blobs;
+	size_t names, layers, blobs, roots;
 };
-/* Removes the layers and blobs that no name and no bundle refers to, and with unused the names that
- * no bundle uses. Waits until nobody else is at work, or, with wait false, returns -EBUSY at once.
- * The store is open for its caller only, from here on. */
+/* Removes the layers, root images and blobs that no name and no bundle refers to, and with unused
+ * the names that no bundle uses. Waits until nobody else is at work, or, with wait false, returns
+ * -EBUSY at once. The store is open for its caller only, from here on. */
 int store_sweep(struct store *s, bool unused, bool wait, struct store_swept *ret, struct err *e);
 
 /* ================= bundles ================= */

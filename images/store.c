@@ -77,6 +77,7 @@ static int open_parts(struct store *s, struct err *e)
 		{ "refs", &s->refsfd },
 		{ "tmp", &s->tmpfd },
 		{ "partial", &s->partialfd },
+		{ "roots", &s->rootsfd },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
@@ -146,7 +147,7 @@ int store_open(const char *path, const struct store_opts *o, struct store **ret,
 
 	s->o = *o;
 	s->dirfd = s->lockfd = s->layersfd = s->blobsfd = s->locksfd = -EBADF;
-	s->namesfd = s->bundlesfd = s->refsfd = s->tmpfd = s->partialfd = -EBADF;
+	s->namesfd = s->bundlesfd = s->refsfd = s->tmpfd = s->partialfd = s->rootsfd = -EBADF;
 	if (!*path)
 		return err_set(e, EINVAL, "store: the path must not be empty");
 	if (!path_is_absolute(path) && !(cwd = getcwd(NULL, 0)))
@@ -171,7 +172,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	int *fds[] = { &s->dirfd, &s->lockfd, &s->layersfd, &s->blobsfd, &s->locksfd, &s->namesfd,
-		&s->bundlesfd, &s->refsfd, &s->tmpfd, &s->partialfd };
+		&s->bundlesfd, &s->refsfd, &s->tmpfd, &s->partialfd, &s->rootsfd };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		closep(fds[i]);

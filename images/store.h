@@ -12,7 +12,7 @@ struct store {
 	struct store_opts o;
 	bool userxattr;
 	int dirfd, lockfd;
-	int layersfd, blobsfd, locksfd, namesfd, bundlesfd, refsfd, tmpfd, partialfd;
+	int layersfd, blobsfd, locksfd, namesfd, bundlesfd, refsfd, tmpfd, partialfd, rootsfd;
 };
 
 /* ---- work in progress (stage.c) ---- */
@@ -73,6 +73,11 @@ int bundle_record_read(int dirfd, const char *dir, struct bundle_info *ret, stru
  * root, and fills in b's overlay. */
 int bundle_overlay_dirs(
     struct store *s, const struct image *im, int dirfd, struct bundle_info *b, struct err *e);
+/* The layers' directories, top first; strings live in a. */
+int bundle_overlay_lowers(const struct store *s, const struct image *im, struct arena *a,
+    struct spec_strv *ret, struct err *e);
+/* Gives the directory, which is to be the top of an overlay, the attributes of the image's root. */
+int bundle_root_attributes(struct store *s, const struct image *im, int topfd, struct err *e);
 /* Writes config.json, atomically and last. lowers: for looking up the user; rootfd: the same where
  * it is there already, else -EBADF. */
 int bundle_config(const struct image *im, const struct image_run *run, int dirfd,

@@ -3,6 +3,7 @@
  * and the sources of its bind mounts, and nothing else.
  *
  *   /rootfs        the rootfs; writable until the guest's agent has made the missing mount points
+ *                  (not there where the machine has it on a disk)
  *   /m/INDEX       the source of .mounts[INDEX], with the attributes that config.json gives it
  *
  * The tree itself is a tmpfs, read-only once it stands.
@@ -105,7 +106,7 @@ int mounts_export(struct mount_plan *p, struct mount_export *ret, struct err *e)
 	/* Over "/", as rootfs_attach() does: always reachable, and pivot_root(2) swaps the two. */
 	if (sys_move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_errno(e, errno, "attach the machine's files");
-	r = put(root, "rootfs", S_IFDIR, p->root_fd);
+	r = p->no_root ? 0 : put(root, "rootfs", S_IFDIR, p->root_fd);
 	if (r < 0)
 		return err_errno(
 		    e, -r, ".root.path: \"%s\": export it to the machine", p->spec->root.path);

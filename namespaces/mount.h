@@ -70,6 +70,7 @@ struct mount_plan {
 	struct arena *arena;
 	const struct spec *spec;
 	const struct overlay *overlay; /* the root; NULL: root.path is */
+	bool no_root;		       /* it is made elsewhere: nothing is opened for it */
 	struct mount_entry *v;
 	size_t n;
 	const char *export; /* where a host's mounts are found (mount_plan_use_export); NULL */

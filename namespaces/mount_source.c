@@ -47,6 +47,11 @@ void mount_plan_set_overlay(struct mount_plan *p, const struct overlay *o)
 	p->overlay = o;
 }
 
+void mount_plan_set_no_root(struct mount_plan *p)
+{
+	p->no_root = true;
+}
+
 static int open_root(struct mount_plan *p, struct err *e)
 {
 	const char *path =
@@ -235,7 +240,7 @@ int mount_plan_open_sources(struct mount_plan *p, struct err *e)
 
 	if (p->root_fd >= 0)
 		return 0;
-	r = open_root(p, e);
+	r = p->no_root ? 0 : open_root(p, e);
 	for (size_t i = 0; r == 0 && i < p->n; i++)
 		if (p->v[i].kind == MOUNT_BIND)
 			r = open_bind(p, &p->v[i], e);

@@ -71,6 +71,9 @@ int mount_plan_new(const struct spec *s, struct mount_plan **ret, struct err *e)
 /* The root is this overlay, not what lies at root.path: it exists in the container's mount
  * namespace alone, and ends with it. o is borrowed. */
 void mount_plan_set_overlay(struct mount_plan *p, const struct overlay *o);
+/* The root is none of this kernel's: mount_plan_open_sources() opens nothing for it, and
+ * mounts_export() exports the binds alone (rootfs is -EBADF then). */
+void mount_plan_set_no_root(struct mount_plan *p);
 void mount_plan_free(struct mount_plan *p); /* closes what it opened; accepts NULL */
 static inline void mount_plan_freep(struct mount_plan **p)
 {
@@ -84,14 +87,15 @@ static inline void mount_plan_freep(struct mount_plan **p)
 int mount_plan_open_sources(struct mount_plan *p, struct err *e);
 /* In a virtual machine, before that: the rootfs is dir/rootfs and the source of .mounts[I] dir/m/I,
  * where the host has put its own mounts of them, id-mapped already. indices: which binds those are;
- * -EINVAL names the first that is missing or no bind. dir must stay valid. */
+ * -EINVAL names the first that is missing or no bind. dir must stay valid. With an overlay set,
+ * that is the rootfs all the same. */
 int mount_plan_use_export(
     struct mount_plan *p, const char *dir, const uint32_t *indices, size_t n, struct err *e);
 /* The host's half of that, in place of rootfs_attach() and mounts_apply(): the child, in its new
  * mount namespace and with the sources open, gets a tree over "/" that holds rootfs and m/INDEX
  * alone (export.c). rootfs_pivot() into root makes it the only one. */
 struct mount_export {
-	int root, rootfs;  /* O_PATH; the caller's to close */
+	int root, rootfs;  /* O_PATH; the caller's to close; rootfs -EBADF: not exported */
 	uint32_t *indices; /* of .mounts; the plan's */
 	size_t n;
 };

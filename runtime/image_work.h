@@ -38,6 +38,10 @@ int image_work(const struct image_ids *ids, image_work_fn *fn, void *ctx, struct
 /* The image_mount_fn over namespaces/. */
 int image_mount(const struct image_overlay *o, struct err *e);
 
+/* The image_fs_fn: EROFS, by mkfs.erofs. The overlay has an upper directory. */
+int image_mkfs(const struct image_overlay *o, const char *dir, int lock, const char *tree,
+    const char *file, struct err *e);
+
 /* Opens the store at path, or the default one. */
 int image_store_open(
     const char *path, const struct store_opts *o, struct store **ret, struct err *e);

@@ -21,7 +21,8 @@ struct create_opts {
 	const char *config; /* NULL: BUNDLE/config.json */
 	const char *console_socket;
 	const char *pid_file;
-	const char *isolation; /* NULL: see isolation.h */
+	const char *isolation;	  /* NULL: see isolation.h */
+	const char *rootfs_image; /* NULL: see vm_root_choose() */
 	bool no_pivot;
 	bool no_new_keyring;
 	struct opt_i64 preserve_fds;

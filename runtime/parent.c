@@ -107,6 +107,7 @@ static int choose_isolation(struct creation *k, struct err *e)
 {
 	struct settings settings;
 	struct spec *s = k->spec;
+	struct vm_root root;
 	int r;
 
 	k->limits = s->resources;
@@ -114,11 +115,14 @@ static int choose_isolation(struct creation *k, struct err *e)
 	    (r = isolation_choose(k->o->isolation, s, k->g->program, &settings, &k->isolation, e)) <
 		0)
 		return r;
-	if (k->isolation != ISOLATION_VM)
-		return 0;
-	if ((r = vm_check(s, k->o, e)) < 0 ||
-	    (r = vm_parts_open(k->g, s, &settings, &k->vm, e)) < 0)
+	r = vm_root_choose(k->o->rootfs_image, s, k->isolation, &root, e);
+	if (r < 0 || k->isolation != ISOLATION_VM)
 		return r;
+	if ((r = vm_check(s, k->o, e)) < 0 ||
+	    (r = vm_parts_open(k->g, s, &settings, &root, &k->vm, e)) < 0)
+		return r;
+	if (root.wanted)
+		mount_plan_set_no_root(k->plan);
 	k->limits = vm_host_resources(s->arena, &s->resources, k->vm.usable, k->vm.extra);
 	return 0;
 }

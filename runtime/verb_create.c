@@ -1,6 +1,7 @@
 #include "runtime/create_opts.h"
 #include "runtime/lifecycle.h"
 #include "runtime/verbs.h"
+#include "runtime/vm_level.h"
 
 static const struct opt opts[] = {
 	CREATE_OPTS,
@@ -10,8 +11,10 @@ static const struct opt opts[] = {
 int create_check(void *o, struct err *e)
 {
 	struct create_opts *c = o;
+	struct vm_root root;
+	int r = c->rootfs_image ? vm_root_check(VM_ROOT_OPTION, c->rootfs_image, &root, e) : 0;
 
-	return check_preserve_fds(&c->preserve_fds, &c->keep_fds, &c->listen_fds, e);
+	return r < 0 ? r : check_preserve_fds(&c->preserve_fds, &c->keep_fds, &c->listen_fds, e);
 }
 
 static int run(const struct globals *g, void *o, int argc, char **argv, struct err *e)

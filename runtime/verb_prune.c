@@ -20,7 +20,8 @@ static int work(void *ctx, const struct store_opts *so, struct image_result *ret
 		r = store_sweep(s, o->all, true, &n, e);
 	if (r < 0)
 		return r;
-	printf("removed %zu names, %zu layers, %zu documents\n", n.names, n.layers, n.blobs);
+	printf("removed %zu names, %zu layers, %zu root images, %zu documents\n", n.names, n.layers,
+	    n.roots, n.blobs);
 	return 0;
 }
 

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -8,7 +9,7 @@
 
 struct pull_opts {
 	const char *store, *platform;
-	bool json, quiet;
+	bool json, quiet, root;
 	struct remote_opts remote;
 };
 struct pull {
@@ -34,6 +35,16 @@ static void print_result(const struct pull_opts *o, const struct image *im)
 	puts(json_gen_text(g, NULL));
 }
 
+static int make_root(struct store *s, const struct image *im, struct err *e)
+{
+	int fd = store_root_image(s, im, image_mkfs, e);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
 static int work(void *ctx, const struct store_opts *so, struct image_result *ret, struct err *e)
 {
 	const struct pull *p = ctx;
@@ -56,6 +67,8 @@ static int work(void *ctx, const struct store_opts *so, struct image_result *ret
 			.remote = &remote,
 		    },
 		    &im, e);
+	if (r == 0 && p->o->root)
+		r = make_root(s, im, e);
 	if (r < 0)
 		return r;
 	progress_end(&progress);
@@ -79,6 +92,8 @@ static const struct opt opts[] = {
 	{ "store", 0, OPT_STR, OFF(store), "DIR", STORE_HELP },
 	REMOTE_OPTS(struct pull_opts, remote),
 	{ "json", 0, OPT_FLAG, OFF(json), NULL, "progress and result as JSON, an object a line" },
+	{ "rootfs-image", 0, OPT_FLAG, OFF(root), NULL,
+	    "also make what run --rootfs-image boots machines from" },
 	{ "quiet", 'q', OPT_FLAG, OFF(quiet), NULL, "no progress" },
 	{ 0 },
 };

@@ -171,7 +171,7 @@ static int make_sealer(struct vm_init *i, struct err *e)
 	int pair[2];
 	pid_t pid;
 
-	if (!i->s->root.readonly)
+	if (!i->s->root.readonly || i->export.rootfs < 0)
 		return 0;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_errno(e, errno, "socketpair");
@@ -232,6 +232,13 @@ static void make_create(struct vm_init *i)
 	json_gen_kstr(g, "owner", c->owner);
 	json_gen_kbool(g, "keyring", !i->a->opts->no_new_keyring);
 	tell_names(i, g);
+	if (i->a->vm->root.wanted) {
+		json_gen_key(g, "root");
+		json_gen_map(g);
+		json_gen_kstr(g, "disk", GP_DISK_ROOT);
+		json_gen_kstr(g, "scratch", i->a->vm->root.scratch ? GP_DISK_SCRATCH : NULL);
+		json_gen_end(g);
+	}
 	json_gen_key(g, "exports");
 	json_gen_array(g);
 	for (size_t x = 0; x < i->export.n; x++)
@@ -297,8 +304,9 @@ static int close_the_rest(const struct vm_init *i, struct err *e)
 	const struct init_args *a = i->a;
 	_cleanup_free_ int *keep = NULL;
 	const int fds[] = { a->sock, a->start_sock, a->control_sock, a->vm->kvm, a->vm->kernel.fd,
-		a->vm->initrd, i->export.root, i->self_fd, i->stdio[0], i->stdio[1], i->stdio[2],
-		i->complaints, i->sealer, i->net.changes, log_fd() };
+		a->vm->initrd, a->vm->root.image_fd, a->vm->root.scratch_fd, i->export.root,
+		i->self_fd, i->stdio[0], i->stdio[1], i->stdio[2], i->complaints, i->sealer,
+		i->net.changes, log_fd() };
 	size_t n = ARRAY_SIZE(fds);
 
 	keep = xcalloc(n + i->net.n, sizeof(int));
@@ -339,6 +347,7 @@ static int prepare(struct vm_init *i, struct err *e)
 static int monitor(struct vm_init *i, int *ret_status, struct err *e)
 {
 	const struct vm_parts *p = i->a->vm;
+	struct vm_disk disks[VM_ROOT_DISKS];
 	const struct vm_host host = {
 		.arg = i,
 		.created = on_created,
@@ -358,6 +367,8 @@ static int monitor(struct vm_init *i, int *ret_status, struct err *e)
 		    .root = i->export.root,
 		    .self_fd = i->self_fd,
 		    .threads = FS_WORKERS },
+		.disks = disks,
+		.n_disks = vm_root_disks(&p->root, disks),
 		.nics = i->net.nics,
 		.n_nics = i->net.n,
 		.net = i->net.json,

@@ -3,6 +3,7 @@
  *
  *   vm_check.c     what config.json asks for that a machine cannot give; before anything is made
  *   vm_parts.c     what the machine is made of: KVM, kernel, initramfs; its size, the host's limits
+ *   vm_root.c      a root filesystem on a disk
  *   vm_init.c      init's half: the export tree, the jail, the monitor (vm/vm.h)
  *   vm_net.c       the container's interfaces, carried into the machine
  *   vm_client.c    requests over the control socket, for ps, events, update, kill
@@ -22,6 +23,36 @@ struct exec_opts;
 
 #define VM_CONTROL "vm.sock" /* in the state directory */
 
+/* ---- a root filesystem on a disk (vm_root.c) ---- */
+
+#define VM_ROOT_OPTION	   "--rootfs-image"
+#define VM_ROOT_ANNOTATION "org.bailey.rootfs-image"
+#define VM_ROOT_DISKS	   2
+
+struct vm_root {
+	bool wanted;
+	uint64_t scratch; /* bytes of a disk for what the container writes; 0: the guest's memory */
+	int image_fd, scratch_fd; /* -EBADF: none */
+};
+#define VM_ROOT_NONE                                     \
+	{                                                \
+		.image_fd = -EBADF, .scratch_fd = -EBADF \
+	}
+/* "memory", "scratch" or "scratch:SIZE". -EINVAL, -ERANGE. */
+int vm_root_parse(const char *text, struct vm_root *ret);
+/* The same with a message that begins with where it was said. */
+int vm_root_check(const char *where, const char *text, struct vm_root *ret, struct err *e);
+/* By the option (NULL: not given), else by the annotation. -EINVAL at another level than vm. */
+int vm_root_choose(const char *flag, const struct spec *s, enum isolation level,
+    struct vm_root *ret, struct err *e);
+/* Where it is wanted: makes or finds the image of the bundle's layers, and makes the scratch disk.
+ * -ENOENT, -ENOTSUP: the bundle was not made of an image of a store; -ENOTEMPTY: its root
+ * filesystem was changed since. */
+int vm_root_open(struct vm_root *v, const char *bundle, struct err *e);
+void vm_root_close(struct vm_root *v);
+/* The machine's disks. They borrow v's descriptors. Returns how many. */
+size_t vm_root_disks(const struct vm_root *v, struct vm_disk ret[VM_ROOT_DISKS]);
+
 struct vm_parts {
 	int kvm, initrd;
 	struct vm_kernel kernel;
@@ -30,19 +61,21 @@ struct vm_parts {
 	uint64_t usable;	/* of it, by the container */
 	uint64_t extra;		/* what the machine and its monitor take besides */
 	const char *parameters; /* for the kernel's command line, or NULL */
+	struct vm_root root;
 };
-#define VM_PARTS_NONE                                                     \
-	{                                                                 \
-		.kvm = -EBADF, .initrd = -EBADF, .kernel = VM_KERNEL_NONE \
+#define VM_PARTS_NONE                                                                           \
+	{                                                                                       \
+		.kvm = -EBADF, .initrd = -EBADF, .kernel = VM_KERNEL_NONE, .root = VM_ROOT_NONE \
 	}
 void vm_parts_close(struct vm_parts *p);
 
 /* Refuses, by name and with the remedy, what would mean something else in a machine. */
 int vm_check(const struct spec *s, const struct create_opts *o, struct err *e);
 /* Opens what the machine is made of and decides its size. -ENOENT, -EACCES: no /dev/kvm, no
- * permission; -ENOENT: no kernel; -ENOMEM: less memory than it takes. Strings live in s. */
+ * permission; -ENOENT: no kernel; -ENOMEM: less memory than it takes. root: as it was chosen; it is
+ * opened here. Strings live in s. */
 int vm_parts_open(const struct globals *g, const struct spec *s, const struct settings *st,
-    struct vm_parts *ret, struct err *e);
+    const struct vm_root *root, struct vm_parts *ret, struct err *e);
 /* Can there be machines? NULL, or why not, for `features`; caller frees. */
 char *vm_unavailable(const struct globals *g);
 /* What of a container's limits the host's cgroup gets. A limit of memory becomes that of the whole

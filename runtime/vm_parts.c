@@ -20,6 +20,7 @@ void vm_parts_close(struct vm_parts *p)
 {
 	closep(&p->kvm);
 	closep(&p->initrd);
+	vm_root_close(&p->root);
 	vm_kernel_free(&p->kernel);
 	*p = (struct vm_parts)VM_PARTS_NONE;
 }
@@ -160,11 +161,18 @@ static const char *join_parameters(struct arena *a, const struct spec_strv *v)
 	return all;
 }
 
+static enum vm_disks disks_of(const struct vm_root *root)
+{
+	if (!root->wanted)
+		return VM_DISKS_NONE;
+	return root->scratch ? VM_DISKS_SCRATCH : VM_DISKS_IMAGE;
+}
+
 int vm_parts_open(const struct globals *g, const struct spec *s, const struct settings *st,
-    struct vm_parts *ret, struct err *e)
+    const struct vm_root *root, struct vm_parts *ret, struct err *e)
 {
 	struct vm_parts p = VM_PARTS_NONE;
-	const struct vm_places where = places(g, s, st);
+	struct vm_places where = places(g, s, st);
 	uint64_t size;
 	int r;
 
@@ -176,8 +184,11 @@ int vm_parts_open(const struct globals *g, const struct spec *s, const struct se
 	p.patience = st->patience.set ? st->patience.v : 0;
 	p.parameters = join_parameters(
 	    s->arena, s->vm.kernel_parameters.n ? &s->vm.kernel_parameters : &st->parameters);
+	where.disks = disks_of(root);
+	p.root = *root;
 	p.kvm = r = open_kvm(e);
-	if (r < 0 || (r = vm_kernel_find(&where, &p.kernel, e)) < 0 ||
+	if (r < 0 || (r = vm_root_open(&p.root, s->bundle, e)) < 0 ||
+	    (r = vm_kernel_find(&where, &p.kernel, e)) < 0 ||
 	    (r = vm_initramfs(&where, &p.kernel, &p.initrd, &size, e)) < 0) {
 		vm_parts_close(&p);
 		return r;

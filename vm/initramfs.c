@@ -29,7 +29,7 @@
 /* What the archive is made of. */
 struct sources {
 	const struct vm_kernel *kernel;
-	bool disks;
+	enum vm_disks disks;
 	int agent;
 	char *agent_path;
 };
@@ -194,11 +194,12 @@ static int add_identity(int dirfd, const char *name, struct strbuf *key, struct 
 static int cache_name(const struct sources *s, char **ret, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf key = { 0 };
+	static const char *const suffixes[] = { "", "-image", "-scratch" };
 	bool modules = s->kernel->modules >= 0;
 	int r;
 
 	strbuf_addf(&key, "initramfs-" LAYOUT "-%s%s", modules ? s->kernel->release : "none",
-	    modules && s->disks ? "-disks" : "");
+	    modules ? suffixes[s->disks] : "");
 	r = add_identity(s->agent, "", &key, e);
 	if (r == 0 && modules)
 		r = add_identity(s->kernel->modules, "modules.dep", &key, e);

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "vm/kernel_file.h"
+#include "vm/modules.h"
 
 /* ---- where to look ---- */
 
@@ -25,8 +26,7 @@ struct vm_places {
 	 * program runs from its sealed copy. What belongs to it is found from there, in a build
 	 * tree as well as where it is installed. */
 	const char *program_dir;
-	/* The machine has disks: their driver and the file systems on them are loaded as well. */
-	bool disks;
+	enum vm_disks disks;
 	/* The caller is not root of the host: chooses where files are cached. */
 	bool rootless;
 	/* Instead of the directory for cached files. */

@@ -6,12 +6,10 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-#define N_FOR_DISKS 4
-
 /*
  * In load order where modules.dep does not tell it: crc32c is asked for by name (libcrc32c, which
- * erofs needs, fails without it). The last N_FOR_DISKS are for disks; ext4 alone takes as long to
- * load as all the others.
+ * erofs needs, fails without it). The last ones are for disks; ext4 alone takes as long to load as
+ * all the others.
  */
 static const struct module_wanted wanted_modules[] = {
 	{ "virtio_mmio", false },
@@ -24,13 +22,20 @@ static const struct module_wanted wanted_modules[] = {
 	{ "tun", true },
 	{ "virtio_blk", false },
 	{ "crc32c_generic", true },
-	{ "erofs", true },
-	{ "ext4", true },
+	{ "erofs", false },
+	{ "ext4", false },
 };
 
-const struct module_wanted *modules_wanted(bool disks, size_t *ret_n)
+/* How many of the last are not needed. */
+static const size_t not_for[] = {
+	[VM_DISKS_NONE] = 4,
+	[VM_DISKS_IMAGE] = 1,
+	[VM_DISKS_SCRATCH] = 0,
+};
+
+const struct module_wanted *modules_wanted(enum vm_disks disks, size_t *ret_n)
 {
-	*ret_n = ARRAY_SIZE(wanted_modules) - (disks ? 0 : N_FOR_DISKS);
+	*ret_n = ARRAY_SIZE(wanted_modules) - not_for[disks];
 	return wanted_modules;
 }
 

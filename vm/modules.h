@@ -10,8 +10,14 @@ struct module_wanted {
 	const char *name; /* "virtio_rng": no suffix, "_" where the file may have "-" */
 	bool optional;	  /* a kernel without it will do */
 };
+/* What is on the machine's disks: their driver and file systems are loaded as well. */
+enum vm_disks {
+	VM_DISKS_NONE,
+	VM_DISKS_IMAGE,	  /* erofs */
+	VM_DISKS_SCRATCH, /* and ext4 */
+};
 /* What the machine's devices and the container in it need; *ret_n of them. */
-const struct module_wanted *modules_wanted(bool disks, size_t *ret_n);
+const struct module_wanted *modules_wanted(enum vm_disks disks, size_t *ret_n);
 
 /* Most modules that are taken; a closure larger than that is no kernel's. */
 #define MODULES_MAX 64

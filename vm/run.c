@@ -140,6 +140,14 @@ static int add_nic(struct vm *v, const struct vm_nic *nic, struct err *e)
 	return r < 0 ? r : machine_add(v->machine, d, e);
 }
 
+static int add_disk(struct vm *v, const struct vm_disk *disk, struct err *e)
+{
+	struct virtio_device *d;
+	int r = vm_blk_new(disk, &d, e);
+
+	return r < 0 ? r : machine_add(v->machine, d, e);
+}
+
 static int add_devices(struct vm *v, struct err *e)
 {
 	struct virtio_device *d;
@@ -150,6 +158,8 @@ static int add_devices(struct vm *v, struct err *e)
 	    (r = machine_add(v->machine, d, e)) < 0 || (r = vm_balloon_new(v->loop, &d, e)) < 0 ||
 	    (r = machine_add(v->machine, d, e)) < 0)
 		return r;
+	for (size_t i = 0; i < v->c->n_disks && r == 0; i++)
+		r = add_disk(v, &v->c->disks[i], e);
 	for (size_t i = 0; i < v->c->n_nics && r == 0; i++)
 		r = add_nic(v, &v->c->nics[i], e);
 	return r;

@@ -62,7 +62,9 @@ struct vm_config {
 	const char *parameters;	 /* behind bailey's own, on the kernel's command line; or NULL */
 	unsigned vcpus;
 	uint64_t memory;
-	struct vm_fs fs; /* taken over */
+	struct vm_fs fs;	     /* taken over */
+	const struct vm_disk *disks; /* their descriptors are taken over */
+	size_t n_disks;
 	struct vm_nic *nics;
 	size_t n_nics;
 	const char *net; /* GP_NET's text; NULL: loopback only */

@@ -34,6 +34,9 @@ static void read_create(const uint8_t *body, size_t n)
 	must_be_consistent(r, &e);
 	if (r == 0)
 		MUST(o.id[0] && o.bundle[0] == '/' && o.tag[0]);
+	if (r == 0 && o.root_disk)
+		MUST(o.root_disk[0] && strlen(o.root_disk) <= 20 && !strchr(o.root_disk, '/'));
+	MUST(r < 0 || !o.scratch_disk || o.root_disk);
 }
 
 static void read_exec(const uint8_t *body, size_t n)

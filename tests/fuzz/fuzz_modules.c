@@ -30,7 +30,7 @@ static void kernel(const uint8_t *data, size_t size)
 static void modules(const char *dep, const char *builtin)
 {
 	size_t n, files;
-	const struct module_wanted *w = modules_wanted(true, &n);
+	const struct module_wanted *w = modules_wanted(VM_DISKS_SCRATCH, &n);
 	struct err e = ERR_INIT;
 	char **v = NULL;
 	int r = modules_closure("6.1-x", dep, builtin, w, n, &v, &e);

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "guest/agent.h"
 #include "guest/net.h"
+#include "guest/root.h"
 
 static const char *export_dir;
 
@@ -23,6 +24,16 @@ static int mount_tag(const char *tag, const char *dir, struct err *e)
 	if (mount(export_dir, dir, NULL, MS_BIND | MS_REC, NULL) < 0)
 		return err_errno(e, errno, "bind %s", export_dir);
 	return 0;
+}
+
+/* Disks are links to devices in the export, "disk-SERIAL". */
+static int open_disk(
+    const char *serial, const char *type, const char *flag, int *ret_mount, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf("%s/disk-%s", export_dir, serial);
+	int r = root_new_mount(type, path, flag, ret_mount);
+
+	return r < 0 ? err_errno(e, -r, "mount %s", path) : 0;
 }
 
 static int set_time(const struct gp_time *t, struct err *e)
@@ -39,6 +50,7 @@ int main(int argc, char **argv)
 {
 	struct agent_host host = {
 		.mount_tag = mount_tag,
+		.open_disk = open_disk,
 		.set_time = set_time,
 		.add_entropy = add_entropy,
 		.apply_net = net_configure,

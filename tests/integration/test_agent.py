@@ -1,8 +1,10 @@
 """The guest's agent, run natively: containers, processes, streams, as the monitor asks for them."""
 import json
 import os
+import shutil
 import signal
 import struct
+import subprocess
 import time
 
 from lib import clock
@@ -791,3 +793,78 @@ def test_exec_in_sub_cgroup(t):
 
 for _test in [v for k, v in list(globals().items()) if k.startswith("test_")]:
     bailey_only("the agent is bailey's own")(_test)
+
+
+# ---- the root on disks ----
+
+def _loop(t, path, link, *opts):
+    """A block device, which the rules of the container's cgroup are about."""
+    r = subprocess.run(["losetup", "--show", "-f", *opts, path], stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, text=True)
+    t.need(r.returncode == 0, f"no loop devices: {r.stderr.strip()}")
+    t.later(lambda: subprocess.run(["losetup", "-d", r.stdout.strip()], check=True))
+    os.symlink(r.stdout.strip(), link)
+
+
+def _disks(t, a, scratch):
+    """The bundle's rootfs as an EROFS file, and an empty ext4, where native-agent looks for them."""
+    t.need(shutil.which("mkfs.erofs"), "no mkfs.erofs (erofs-utils)")
+    image, empty = t.tmp + "/image", t.tmp + "/empty"
+    subprocess.run(["mkfs.erofs", "--quiet", image, a.bundle.rootfs], check=True)
+    with open("/proc/filesystems", encoding="ascii") as f:
+        have = f.read().split()
+    t.need("erofs" in have and "ext4" in have, "the kernel has no erofs or no ext4")
+    os.unlink(a.export + "/rootfs")
+    _loop(t, image, a.export + "/disk-root", "-r")
+    if scratch:
+        with open(empty, "wb") as f:
+            f.truncate(32 << 20)
+        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", empty], check=True)
+        _loop(t, empty, a.export + "/disk-scratch")
+    return {"root": {"disk": "root", **({"scratch": "scratch"} if scratch else {})}}
+
+
+@cases(memory=(False,), scratch=(True,))
+def test_root_on_a_disk(t, scratch):
+    """With device rules that let the container open no disk."""
+    a = agent(t)
+    os.chmod(a.bundle.rootfs, 0o751)
+    a.bundle.put("old", "old\n")
+    options = _disks(t, a, scratch)
+    a.config.args("/bin/sh", "-c", "grep ' / overlay rw' /proc/mounts; stat -c %a /; "
+                  "echo new >/old; cat /old; rm /bin/ls; [ -e /bin/ls ] || echo gone; cat /made/f; "
+                  "echo w >/made/g")
+    shared = t.dir("shared")
+    with open(shared + "/f", "w", encoding="utf-8") as f:
+        f.write("bound\n")
+    a.config["mounts"].append({"destination": "/made", "type": "bind", "source": shared,
+                               "options": ["bind"]})
+    a.bind(len(a.config["mounts"]) - 1, shared)
+    p = a.create(**options)
+    a.request("START")
+    t.eq(a.exited(), 0)
+    lines = p.stdout.splitlines()
+    t.has(lines[0], " / overlay rw")
+    t.eq(lines[1:], ["751", "new", "gone", "bound"])
+    t.true(os.path.exists(shared + "/g"), "through the bind mount")
+    if scratch:
+        return
+    # Again, since nothing of it is left; read-only.
+    a.config["root"]["readonly"] = True
+    a.config.args("/bin/sh", "-c", "cat /old; echo x >/old || echo read-only")
+    p = a.create(1, **options)
+    a.request("START", container=1)
+    a.exited(container=1)
+    t.eq(p.stdout, "old\nread-only\n")
+
+
+def test_root_on_a_disk_that_is_not_there(t):
+    a = agent(t, "/bin/true")
+    for root, why in (({"disk": "no"}, "disk-no"), ({"disk": "root", "scratch": "no"}, "disk-")):
+        t.has(a.error("CREATE", a.create_body(root=root)).text, why)
+    for root, why in (("x", ".root: must be an object"), ({}, ".root.disk: missing"),
+                      ({"disk": ""}, ".root.disk: must have 1 to 20 bytes"),
+                      ({"disk": "a/b"}, "no slash"), ({"disk": "x" * 21}, "1 to 20"),
+                      ({"disk": "r", "scratch": "../x"}, ".root.scratch"),
+                      ({"disk": 1}, ".disk: must be a string")):
+        t.has(a.error("CREATE", a.create_body(root=root)).text, why)

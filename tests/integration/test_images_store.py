@@ -564,6 +564,23 @@ def test_rootless_run(t):
 
 
 @bailey_only("images")
+def test_rootless_root_image(t):
+    """Owners are those that the container sees, not the host's."""
+    t.need(shutil.which("newuidmap"), "no newuidmap")
+    t.need(shutil.which("mkfs.erofs"), "no mkfs.erofs (erofs-utils)")
+    lay = readable(basic(t, more=[make_tar([entry("own", "x", uid=1000, gid=1001, mode=0o600)])]))
+    s, r = user_store(t)
+    must(s("pull", "--rootfs-image", lay.source))
+    path = os.path.join(s.path, "roots", s.ls("roots")[0])
+    dump = subprocess.run(["dump.erofs", "--path=/own", path], stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
+    t.has(dump, "Uid: 1000")
+    t.has(dump, "Gid: 1001")
+    must(s("rmi", lay.source))
+    t.eq((s.ls("roots"), s.ls("layers")), ([], []))
+
+
+@bailey_only("images")
 def test_rootless_flat_bundle(t):
     t.need(shutil.which("newuidmap"), "no newuidmap")
     lay = readable(basic(t, more=[make_tar([entry("own", "x", uid=1000, mode=0o600)])]))

@@ -58,6 +58,15 @@ def dev_without_kvm(t, kvm_mode=None):
     return enter
 
 
+def with_empty(directory):
+    """For preexec_fn: a mount namespace in which the directory is empty."""
+    def enter():
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount("tmpfs", directory, "tmpfs")
+    return enter
+
+
 def configuration(t, **settings):
     """bailey's configuration file with the caller's own settings and these; the environment that
     names it."""

@@ -182,7 +182,7 @@ TEST(made_once_per_contents)
 	CHECK(fourth != third);
 	free(a.bytes);
 	/* Disks make another, which needs their driver. */
-	CHECK_INT(initramfs((struct vm_places){ .disks = true }, &a, NULL), -ENOENT);
+	CHECK_INT(initramfs((struct vm_places){ .disks = VM_DISKS_SCRATCH }, &a, NULL), -ENOENT);
 	CHECK_HAS(e.msg, "has no virtio_blk");
 	host_end();
 }

@@ -106,7 +106,7 @@ TEST(compression)
 TEST(the_wanted)
 {
 	size_t n, without, crc = 0, erofs = 0;
-	const struct module_wanted *w = modules_wanted(true, &n);
+	const struct module_wanted *w = modules_wanted(VM_DISKS_SCRATCH, &n);
 
 	for (size_t i = 0; i < n; i++) {
 		CHECK(!strchr(w[i].name, '-'));
@@ -115,8 +115,10 @@ TEST(the_wanted)
 	}
 	CHECK(crc < erofs);
 	CHECK(streq(w[0].name, "virtio_mmio") && !w[0].optional);
-	CHECK(modules_wanted(false, &without) == w);
+	CHECK(modules_wanted(VM_DISKS_NONE, &without) == w);
 	CHECK(without < n && streq(w[without].name, "virtio_blk"));
+	CHECK(modules_wanted(VM_DISKS_IMAGE, &without) == w);
+	CHECK(without < n && streq(w[without].name, "ext4") && streq(w[without - 1].name, "erofs"));
 }
 
 TEST_MAIN(T(dependencies_first_none_twice), T(built_in_and_optional_ones), T(hostile_lines),
