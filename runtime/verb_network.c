@@ -188,7 +188,7 @@ const struct verb verb_network = {
 	    "of all containers that live, after something flushed it.\n"
 	    "The networks bridge and ptp exist without being created.",
 	.examples = "bailey network create --subnet 10.9.0.0/24 --isolated web\n"
-		    "bailey network create --openvswitch --interface br0 --vlan 7 "
+		    "bailey network create --openvswitch --interface br0 --vlan 7 \\\n    "
 		    "--subnet 192.0.2.0/24 --gateway 192.0.2.1 lab\n"
 		    "bailey network reload",
 	.opts = opts,
