@@ -147,6 +147,33 @@ def test_limits(t, manager):
     t.eq(r.code, 137, f"killed by the guest's kernel: {r}")
 
 
+# ---- user namespaces
+
+@timeout(600)
+@bailey_only("isolation level vm")
+def test_user_namespaces(t):
+    """Ids of files are mapped as at the other level; in the guest its own root is root."""
+    s = _podman(t)
+    script = ("id -u; stat -c %u /bin/busybox; touch /tmp/x && chown 1000:1000 /tmp/x && stat -c %u "
+              "/tmp/x; echo mine >/v/f; chown 5 /v/f; stat -c %u /v/f")
+    d = t.dir("volume")
+    os.chown(d, 500000, 500000)
+    r = must(s.run("/bin/sh", "-c", script,
+                   opts=["--uidmap", "0:500000:2000", "--gidmap", "0:500000:2000", "-v", f"{d}:/v"]))
+    t.eq(r.out, "0\n0\n1000\n5\n")
+    t.eq(os.stat(f"{d}/f").st_uid, 500005, "as the host has it")
+    n = s.up(opts=["--uidmap", "0:500000:2000"])
+    pid = s.inspect(n)["State"]["Pid"]
+    with open(f"/proc/{pid}/uid_map", encoding="ascii") as f:
+        t.eq(f.read().split(), ["0", "500000", "2000"], "the monitor's user namespace")
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        t.eq(vm.number(f.read(), r"Uid:\t(\d+)"), 500000)
+    t.eq(must(s("exec", n, "/bin/sh", "-c", "id -u; id -g")).out, "0\n0\n")
+    r = s.run("/bin/sh", "-c", "cat /etc/shadow-of-host",
+              opts=["--uidmap", "0:500000:2000", "-v", "/etc/shadow:/etc/shadow-of-host"])
+    t.ne(r.code, 0, "a file of the host's root")
+
+
 # ---- an ordinary user who may open /dev/kvm
 
 @timeout(600)
