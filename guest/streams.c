@@ -8,6 +8,7 @@
  * that they neither block nor die of it.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -350,6 +351,13 @@ void streams_resume(struct agent *a)
 					out_watch(a, &p->out[i]);
 }
 
+static bool is_readable(const struct out_stream *s)
+{
+	struct pollfd p = { .fd = s->w.fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0;
+}
+
 /* The first terminal whose time is up, or NULL and the least time that is left. */
 static struct out_stream *find_expired(struct agent *a, int *ret_left)
 {
@@ -361,7 +369,8 @@ static struct out_stream *find_expired(struct agent *a, int *ret_left)
 
 			if (!s->open || s->drop || !s->patience)
 				continue;
-			if (!s->credit || a->paused) /* it is the host that is slow */
+			/* It is the host that is slow, or this process: there is more. */
+			if (!s->credit || a->paused || (s->patience <= now && is_readable(s)))
 				s->patience = now + PATIENCE_MS;
 			if (s->patience <= now)
 				return s;

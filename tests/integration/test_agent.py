@@ -707,7 +707,35 @@ def test_terminal_output_is_whole(t):
     p.grant = True
     a.give(1, WINDOW, 1)
     t.eq(a.exited(1), 0)
-    t.eq(p.stdout.split(), [str(i) for i in range(1, 60001)] + ["last"])
+    lines, whole = p.stdout.split(), [str(i) for i in range(1, 60001)] + ["last"]
+    differs = next((i for i, (a, b) in enumerate(zip(lines, whole)) if a != b), -1)
+    t.true(lines == whole, f"{len(lines)} lines, from {differs}: {lines[differs:][:5]}")
+    a.signal(signal.SIGKILL)
+    t.eq(a.exited(), 137)
+
+
+def test_terminal_output_waits_for_a_slow_host(t):
+    """The credit comes when the agent has not run for longer than its patience with terminals."""
+    t.need(shutil.which("strace"), "no strace")
+    a = agent(t)
+    a.run("/bin/sleep", "100")
+    p = a.proc(1)
+    p.grant = False
+    p.credit[1] = WINDOW
+    a.exec(1, "/bin/sh", "-c", f"head -c {WINDOW + 2000} /dev/zero | tr '\\0' x", terminal=True)
+    a.wait(lambda: p.bytes[1] == WINDOW, "the window")
+    a.pump(0.3)  # it ends, and the terminal holds the rest
+    delays = subprocess.Popen(["strace", "-e", "trace=epoll_wait", "-e",
+                               "inject=epoll_wait:delay_exit=1200000", "-o", "/dev/null", "-p",
+                               str(_agent_pid(a))], stderr=subprocess.PIPE)
+    t.has(delays.stderr.readline().decode(), "attached")
+    a.pump(0.3)
+    a.give(1, WINDOW, 1)
+    a.wait(lambda: p.bytes[1] != WINDOW or p.status is not None, "the rest, or nothing more")
+    delays.terminate()
+    delays.communicate()
+    t.eq(a.exited(1), 0)
+    t.eq(p.bytes[1], WINDOW + 2000)
     a.signal(signal.SIGKILL)
     t.eq(a.exited(), 137)
 

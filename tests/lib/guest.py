@@ -117,16 +117,15 @@ class Agent:
             self.closed = True
             return False
         self.data += data
-        at = 0
-        while len(self.data) - at >= HEADER.size:
-            n, number, zero, c, p, seq = HEADER.unpack_from(self.data, at)
+        while len(self.data) >= HEADER.size:
+            n, number, zero, c, p, seq = HEADER.unpack_from(self.data)
             assert zero == 0 and 0 < number <= len(TYPES), (number, zero)
-            if len(self.data) - at < HEADER.size + n:
+            if len(self.data) < HEADER.size + n:
                 break
-            body = bytes(self.data[at + HEADER.size:at + HEADER.size + n])
-            at += HEADER.size + n
+            body = bytes(self.data[HEADER.size:HEADER.size + n])
+            # First: what is done with the frame may send, wait for room and come here again.
+            del self.data[:HEADER.size + n]
             self._take(Frame(TYPES[number - 1], c, p, seq, body))
-        del self.data[:at]
         return True
 
     def proc(self, number=0, container=0):
