@@ -275,10 +275,18 @@ static void handle(struct agent *a, int n)
 	a->n_events = 0;
 }
 
+/* A container whose end was told, but of whose streams the end was not read yet, is cleared away as
+ * ever; what still runs is the machine's to end. */
 static void close_loop(struct agent *a)
 {
-	while (a->containers)
-		ctr_free(a, a->containers);
+	while (a->containers) {
+		const struct proc *first = proc_find(a->containers, 0);
+
+		if (first && first->told)
+			ctr_end(a, a->containers);
+		else
+			ctr_free(a, a->containers);
+	}
 	closep(&a->port.fd);
 	closep(&a->signals.fd);
 	closep(&a->epoll);

@@ -90,12 +90,9 @@ for d, dirs, files in os.walk("."):
 
 def tree(path, mount=None):
     """Lines of all that is below path, where mount, a file, is mounted on it."""
-    def enter():
-        kernel.unshare(kernel.CLONE_NEWNS)
-        kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
-        kernel.mount(mount, path, "erofs", 1)
-    p = subprocess.run(["python3", "-c", TREE, path], stdout=subprocess.PIPE, check=True, text=True,
-                       preexec_fn=enter if mount else None)
+    enter = ["unshare", "-m", "sh", "-c", 'mount -i -t erofs -o ro "$1" "$0" && shift && exec "$@"',
+             path, mount] if mount else []
+    p = subprocess.run([*enter, "python3", "-c", TREE, path], stdout=subprocess.PIPE, check=True, text=True)
     return sorted(p.stdout.splitlines())
 
 
