@@ -8,7 +8,6 @@ import tarfile
 import threading
 import time
 
-from lib import kernel
 from lib.clock import limit
 from lib.container import must
 from lib.images import Layout, Store, basic, entry, make_tar, rootfs_tar
