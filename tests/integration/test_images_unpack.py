@@ -61,9 +61,9 @@ def source_tree(t, xattrs=True):
         os.chmod(at(path), mode)
     with open(at("sparse"), "wb") as f:
         for n in range(40):
-            f.seek(n << 20)
+            f.seek(n << 16)
             f.write(b"data %d" % n)
-        f.truncate(50 << 20)
+        f.truncate(50 << 16)
     with open(at("hole"), "wb") as f:
         f.truncate(1 << 20)
     if xattrs:

@@ -10,4 +10,4 @@ def limit(seconds):
 def moments(t):
     """How often to kill at random what must be whole afterwards: `--full` takes its time, but not
     where the machine is emulated."""
-    return 20 if slow > 2 else 200 if t.settings.full else 25
+    return 8 if slow > 2 else 200 if t.settings.full else 25
