@@ -28,7 +28,7 @@ class Runtime:
 
     def __init__(self, path, root, timeout=30):
         self.path, self.root, self.timeout = path, root, timeout
-        self.user = None
+        self.user, self.groups = None, []
         self.globals = []
         self.environ = None
 
@@ -39,7 +39,7 @@ class Runtime:
         if self.user:
             kw.setdefault("user", self.user[0])
             kw.setdefault("group", self.user[1])
-            kw.setdefault("extra_groups", [])
+            kw.setdefault("extra_groups", self.groups)
         if self.environ is not None:
             kw.setdefault("env", self.environ)
         if "env" in kw and "BAILEY_CONFIG" in os.environ:  # the level under test

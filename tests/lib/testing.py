@@ -117,6 +117,8 @@ class Test:
         os.chown(home, uid, uid)
         r = Runtime(self.runtime.path, os.path.join(home, "root"))
         r.user = (uid, uid)
+        if self.in_machine:
+            r.groups = [os.stat("/dev/kvm").st_gid]
         r.environ = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": home, "HOME": home}
         self.user_root = r.root
         return r
