@@ -174,6 +174,7 @@ class Job:
 class Report:
     def __init__(self, full=False):
         self.all, self.full = [], full
+        self.passed = []  # cases of which nothing failed and nothing was skipped
 
     def add(self, o):
         if o.status == "skip" and self.full and not re.search(MAY_SKIP, o.text):
@@ -253,8 +254,11 @@ def _run_all(queue, running, settings, report):
             continue
         job = running.pop(pid, None)
         if job:
-            for o in job.outcomes(status):
+            outcomes = job.outcomes(status)
+            for o in outcomes:
                 report.add(o)
+            if all(o.status == "ok" for o in outcomes):
+                report.passed.append(job.case.name)
             job.clean()
 
 
@@ -273,6 +277,9 @@ def _arguments():
                    help="only tests whose name matches one of these")
     p.add_argument("--machines", choices=("none", "only"), help="without the tests that boot "
                    "virtual machines, or those alone (default: all)")
+    p.add_argument("--record", metavar="FILE", help="write the names of those that passed")
+    p.add_argument("--except", metavar="FILE", dest="without", help="without the unit and "
+                   "integration tests that such a file names")
     p.add_argument("--jobs", type=int, default=2, help="tests at a time (default: 2)")
     p.add_argument("--timeout", type=float, default=60, help="seconds per test (default: 60)")
     p.add_argument("--slow", type=float, default=1, help="multiplies every time limit")
@@ -324,6 +331,14 @@ def _configuration(a):
         os.chmod(path, 0o644)
 
 
+def _recorded(path):
+    """What needs no second run on a machine that has more: attacks are always worth one."""
+    if not path:
+        return set()
+    with open(path, encoding="utf-8") as f:
+        return {l.strip() for l in f if l.startswith(("unit/", "integration/"))}
+
+
 def main():
     a = _arguments()
     if a.list:
@@ -337,7 +352,8 @@ def main():
     for c in cases:
         c.needs_kvm |= a.isolation == "vm" and c.group == "integration"
         c.machines |= c.needs_kvm
-    cases = [c for c in cases if (not a.filter or any(re.search(f, c.name) for f in a.filter))
+    known = _recorded(a.without)
+    cases = [c for c in cases if c.name not in known and (not a.filter or any(re.search(f, c.name) for f in a.filter))
              and a.machines in (None, "only" if c.machines else "none")]
     # Engines make names of images from it, in which "-_" is not allowed.
     a.tmp = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"bailey-{os.urandom(5).hex()}")
@@ -362,4 +378,7 @@ def main():
                 os.rmdir(d)
             except OSError:
                 pass
+    if a.record:
+        with open(a.record, "w", encoding="utf-8") as f:
+            f.writelines(name + "\n" for name in report.passed)
     return report.finish(time.monotonic() - start)
