@@ -61,10 +61,14 @@ def _files(t, flavour, drivers=DRIVERS):
 
 
 def _boot(t, kernel, initramfs, end="off", cpus=1, mib=256, cmdline=QUIET, how=()):
-    r = subprocess.run([os.path.join(_build(t), "monitor"), kernel, initramfs,
-                        f"{cmdline} init.end={end}", str(cpus), str(mib), *how],
-                       text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       timeout=limit(30), check=False)
+    argv = [os.path.join(_build(t), "monitor"), kernel, initramfs, f"{cmdline} init.end={end}",
+            str(cpus), str(mib), *how]
+    try:
+        r = subprocess.run(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           timeout=limit(30), check=False)
+    except subprocess.TimeoutExpired as e:
+        raise AssertionError(f"{cpus} CPUs, {mib} MiB: not over in {e.timeout:g} s: "
+                             f"{(e.stdout or b'').decode(errors='replace')[-1500:]}") from None
     return r.returncode, r.stdout
 
 
