@@ -22,6 +22,7 @@ class Case:
         self.namespaces_only = getattr(fn, "namespaces_only", None)
         self.isolation = None  # the runner's choice
         self.needs_kvm = False
+        self.again = False  # this is its second try
         # It boots machines, whether or not the level of its containers is the runner's choice.
         self.machines = False
 

@@ -226,6 +226,15 @@ def _next(queue, running):
     return None
 
 
+def _put_off(case, outcomes):
+    """It failed, and is run once more when all others are done."""
+    case.again = True
+    for o in outcomes:
+        if o.status == "fail":
+            print(f"# again: {o.name}\n" + "\n".join("#   " + l for l in o.text.splitlines()))
+    sys.stdout.flush()
+
+
 def _run_all(queue, running, settings, report):
     number, no_kvm = 0, vm.missing()
     while queue or running:
@@ -255,9 +264,13 @@ def _run_all(queue, running, settings, report):
         job = running.pop(pid, None)
         if job:
             outcomes = job.outcomes(status)
+            if settings.again and not job.case.again and any(o.status == "fail" for o in outcomes):
+                _put_off(job.case, outcomes)
+                queue.append(job.case)
+                outcomes = []
             for o in outcomes:
                 report.add(o)
-            if all(o.status == "ok" for o in outcomes):
+            if outcomes and all(o.status == "ok" for o in outcomes):
                 report.passed.append(job.case.name)
             job.clean()
 
@@ -277,9 +290,12 @@ def _arguments():
                    help="only tests whose name matches one of these")
     p.add_argument("--machines", choices=("none", "only"), help="without the tests that boot "
                    "virtual machines, or those alone (default: all)")
-    p.add_argument("--record", metavar="FILE", help="write the names of those that passed")
-    p.add_argument("--except", metavar="FILE", dest="without", help="without the unit and "
-                   "integration tests that such a file names")
+    p.add_argument("--again", action="store_true", help="where nothing keeps its time: what fails "
+                   "is run once more at the end, and fails if it fails then; both are told")
+    p.add_argument("--record", metavar="FILE", help="write the names of the unit and integration "
+                   "tests that passed, which a machine that has more need not repeat")
+    p.add_argument("--except", metavar="FILE", dest="without", action="append", default=[],
+                   help="without the tests that such a file names")
     p.add_argument("--jobs", type=int, default=2, help="tests at a time (default: 2)")
     p.add_argument("--timeout", type=float, default=60, help="seconds per test (default: 60)")
     p.add_argument("--slow", type=float, default=1, help="multiplies every time limit")
@@ -331,12 +347,12 @@ def _configuration(a):
         os.chmod(path, 0o644)
 
 
-def _recorded(path):
-    """What needs no second run on a machine that has more: attacks are always worth one."""
-    if not path:
-        return set()
-    with open(path, encoding="utf-8") as f:
-        return {l.strip() for l in f if l.startswith(("unit/", "integration/"))}
+def _named_in(files):
+    names = set()
+    for path in files:
+        with open(path, encoding="utf-8") as f:
+            names.update(f.read().splitlines())
+    return names
 
 
 def main():
@@ -352,8 +368,9 @@ def main():
     for c in cases:
         c.needs_kvm |= a.isolation == "vm" and c.group == "integration"
         c.machines |= c.needs_kvm
-    known = _recorded(a.without)
-    cases = [c for c in cases if c.name not in known and (not a.filter or any(re.search(f, c.name) for f in a.filter))
+    known = _named_in(a.without)
+    cases = [c for c in cases if c.name not in known
+             and (not a.filter or any(re.search(f, c.name) for f in a.filter))
              and a.machines in (None, "only" if c.machines else "none")]
     # Engines make names of images from it, in which "-_" is not allowed.
     a.tmp = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"bailey-{os.urandom(5).hex()}")
@@ -380,5 +397,6 @@ def main():
                 pass
     if a.record:
         with open(a.record, "w", encoding="utf-8") as f:
-            f.writelines(name + "\n" for name in report.passed)
+            f.writelines(name + "\n" for name in report.passed
+                         if name.startswith(("unit/", "integration/")))
     return report.finish(time.monotonic() - start)
