@@ -1,5 +1,6 @@
 #include "base/fd.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -7,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -281,4 +284,21 @@ char *fd_path(int fd, char buf[FD_PATH_MAX])
 {
 	snprintf(buf, FD_PATH_MAX, "/proc/self/fd/%d", fd);
 	return buf;
+}
+
+int fd_read_child(int fd, pid_t pid, size_t max, char **ret_text, int *ret_status)
+{
+	int r = fd_read_all(fd, max, ret_text, NULL);
+
+	/* Also stops one that prints too much: its pipe is closed. */
+	close(fd);
+	while (waitpid(pid, ret_status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	if (r < 0)
+		return r;
+	for (char *c = *ret_text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = *c == '\n' && !c[1] ? '\0' : ' ';
+	return 0;
 }

@@ -9,6 +9,10 @@
 /* Reads all of fd, at most max bytes (-EFBIG beyond), NUL-terminated; caller frees *ret.
  * ret_len may be NULL. Raw -errno. */
 int fd_read_all(int fd, size_t max, char **ret, size_t *ret_len);
+/* For messages: what the child pid prints into the pipe fd (closed here) until both end, at most
+ * max bytes, as one line of printable characters; caller frees *ret_text, also after an error.
+ * *ret_status as waitpid(2)'s. Raw -errno. */
+int fd_read_child(int fd, pid_t pid, size_t max, char **ret_text, int *ret_status);
 /* Opens path below dirfd (AT_FDCWD too), O_RDONLY|O_CLOEXEC, and reads it whole. The error names
  * the path. */
 int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len, struct err *e);

@@ -48,7 +48,7 @@ static int open_dest(const struct mount_entry *m, int rootfd)
 
 /*
  * Where path leads when its links point to what does not exist yet, such as an image's
- * /etc/resolv.conf -> ../run/systemd/resolve/stub-resolv.conf: a path inside the root without
+ * /etc/mtab -> ../proc/self/mounts: a path inside the root without
  * links. It may be stale the moment it is made; it is only used to make what is missing, and that
  * resolves inside the root again. Caller frees; NULL: too many links.
  */

@@ -124,18 +124,7 @@ static int run(char **argv, int *ret_status, char **ret_text)
 	if (r < 0)
 		return r;
 	close(steal_fd(&wr));
-	r = fd_read_all(rd, OUTPUT_MAX, ret_text, NULL);
-	/* Also stops one that prints too much: its pipe is closed. */
-	close(steal_fd(&rd));
-	while (waitpid(pid, ret_status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	if (r < 0)
-		return r;
-	for (char *c = *ret_text; *c; c++)
-		if (*c == '\n')
-			*c = c[1] ? ' ' : '\0';
-	return 0;
+	return fd_read_child(steal_fd(&rd), pid, OUTPUT_MAX, ret_text, ret_status);
 }
 
 /* Why did the helper refuse? Names the first id that is not granted, where there is one. */

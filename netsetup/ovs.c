@@ -40,7 +40,7 @@ static int run(char *const *argv, int *ret_status, char **ret_text)
 {
 	_cleanup_close_ int rd = -EBADF, wr = -EBADF;
 	pid_t pid, self = getpid();
-	int p[2], r;
+	int p[2];
 
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return -errno;
@@ -52,18 +52,7 @@ static int run(char *const *argv, int *ret_status, char **ret_text)
 	if (pid == 0)
 		child(argv, wr, self);
 	close(steal_fd(&wr));
-	r = fd_read_all(rd, OUTPUT_MAX, ret_text, NULL);
-	/* Also stops one that prints too much: its pipe is closed. */
-	close(steal_fd(&rd));
-	while (waitpid(pid, ret_status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	if (r < 0)
-		return r;
-	for (char *c = *ret_text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = *c == '\n' && !c[1] ? '\0' : ' ';
-	return 0;
+	return fd_read_child(steal_fd(&rd), pid, OUTPUT_MAX, ret_text, ret_status);
 }
 
 /* Takes ownership of the strings of args. *ret_exit NULL: must be 0. ovs-vsctl returns 0 for ports

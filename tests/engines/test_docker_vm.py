@@ -1,27 +1,16 @@
 """docker with bailey called as bailey-vm: each container in a virtual machine."""
 import os
 import platform
-import socket
 
 from lib import vm
 from lib.clock import limit
 from lib.container import must, wait_for
-from lib.engine import IMAGE, Docker
+from lib.engine import IMAGE, Docker, answered
 from lib.testing import bailey_only, timeout
 
 MACHINES = True  # each test boots some
 SERVER = ("trap 'echo bye; exit 4' TERM; echo hello; (while :; do nc -l -p 8000 -e /bin/sh -c "
           "'read x; echo got $x'; done) & while :; do sleep 0.1; done")
-
-
-def _answered(address, port):
-    try:
-        with socket.create_connection((address, port), limit(10)) as s:
-            s.sendall(b"hello\n")
-            s.shutdown(socket.SHUT_WR)
-            return s.makefile().read() == "got hello\n"
-    except OSError:
-        return False
 
 
 def _has(controller):
@@ -82,8 +71,8 @@ def test_life(t):
         t.eq(_profile(pid), "docker-default", "AppArmor's profile of the monitor")
     port = int(must(d("port", n, "8000")).out.split(":")[1])
     address = d.inspect(n)["NetworkSettings"]["IPAddress"]
-    wait_for("an answer of the container", lambda: _answered(address, 8000), 60)
-    wait_for("an answer by the published port", lambda: _answered("127.0.0.1", port), 60)
+    wait_for("an answer of the container", lambda: answered(address, 8000), 60)
+    wait_for("an answer by the published port", lambda: answered("127.0.0.1", port), 60)
     t.has(must(d("top", n)).out, "bailey", "the process that stands for it on the host")
     must(d("pause", n))
     t.eq(d.inspect(n)["State"]["Status"], "paused")

@@ -1,12 +1,10 @@
 """podman with networks, pods and user namespaces of its own choice, with runc (which proves the script)
 and with the runtime under test; in a network namespace of the test's own."""
 import os
-import socket
 
 from lib import kernel
-from lib.clock import limit
 from lib.container import must, wait_for
-from lib.engine import go_private, need_programs
+from lib.engine import answered, go_private, need_programs
 from lib.podman import CONF, Scenario
 from lib.testing import cases, timeout
 
@@ -20,16 +18,6 @@ def _private(t, rt):
     return Scenario(t, rt, conf=NETWORK_CONF, kind="podman-net")
 
 
-def _answered(address, port):
-    try:
-        with socket.create_connection((address, port), limit(10)) as s:
-            s.sendall(b"hello\n")
-            s.shutdown(socket.SHUT_WR)
-            return s.makefile().read() == "got hello\n"
-    except OSError:
-        return False
-
-
 @timeout(240)
 @cases(**RUNTIMES)
 def test_published_port(t, rt):
@@ -37,8 +25,8 @@ def test_published_port(t, rt):
     s = _private(t, rt)
     n = s.up(*SERVE, opts=["-p", "127.0.0.1:8099:8000"])
     address = s.inspect(n)["NetworkSettings"]["IPAddress"]
-    wait_for("an answer of the container", lambda: _answered(address, 8000), 30)
-    wait_for("an answer by the published port", lambda: _answered("127.0.0.1", 8099), 30)
+    wait_for("an answer of the container", lambda: answered(address, 8000), 30)
+    wait_for("an answer by the published port", lambda: answered("127.0.0.1", 8099), 30)
 
 
 @timeout(240)

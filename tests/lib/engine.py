@@ -332,3 +332,14 @@ class Containerd(Client):
             if f[0] == name:
                 return f[2]
         return None
+
+
+def answered(address, port):
+    """Does a server that answers "got" and the line do so there?"""
+    try:
+        with socket.create_connection((address, port), clock.limit(10)) as s:
+            s.sendall(b"hello\n")
+            s.shutdown(socket.SHUT_WR)
+            return s.makefile().read() == "got hello\n"
+    except OSError:
+        return False
