@@ -93,7 +93,6 @@ static int export_binds(struct mount_plan *p, int root, struct mount_export *x, 
 
 int mounts_export(struct mount_plan *p, struct mount_export *ret, struct err *e)
 {
-	struct mount_attr slave = { .propagation = MS_SLAVE };
 	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
 	struct mount_export x = { .root = -EBADF, .rootfs = -EBADF };
 	_cleanup_close_ int root = -EBADF, rootfs = -EBADF;
@@ -101,9 +100,7 @@ int mounts_export(struct mount_plan *p, struct mount_export *ret, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &slave) < 0)
-		return err_errno(e, errno, "make the inherited mounts slaves of the host's");
-	/* Over "/", as rootfs_attach() does: always reachable, and pivot_root(2) swaps the two. */
+	/* Over "/", which is always reachable, and pivot_root(2) swaps the two. */
 	if (sys_move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_errno(e, errno, "attach the machine's files");
 	r = p->no_root ? 0 : put(root, "rootfs", S_IFDIR, p->root_fd);

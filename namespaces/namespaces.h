@@ -91,9 +91,15 @@ int mount_plan_open_sources(struct mount_plan *p, struct err *e);
  * that is the rootfs all the same. */
 int mount_plan_use_export(
     struct mount_plan *p, const char *dir, const uint32_t *indices, size_t n, struct err *e);
+/* The inherited tree of a new mount namespace: what is mounted in it from now on, by hooks for
+ * example, does not show on the host. */
+int mounts_make_slaves(struct err *e);
 /* The host's half of that, in place of rootfs_attach() and mounts_apply(): the child, in its new
- * mount namespace and with the sources open, gets a tree over "/" that holds rootfs and m/INDEX
- * alone (export.c). rootfs_pivot() into root makes it the only one. */
+ * mount namespace, after mounts_make_slaves() and with the sources open, gets a tree over "/" that
+ * holds rootfs and m/INDEX alone (export.c). rootfs_pivot() into root makes it the only one.
+ * Nothing that follows host paths, a hook for example, may run in between: ".." at "/" leads into
+ * the tree.
+ */
 struct mount_export {
 	int root, rootfs;  /* O_PATH; the caller's to close; rootfs -EBADF: not exported */
 	uint32_t *indices; /* of .mounts; the plan's */
@@ -103,9 +109,10 @@ int mounts_export(struct mount_plan *p, struct mount_export *ret, struct err *e)
 /* Makes the exported rootfs read-only: root.readonly, once the guest has made its mount points.
  * Needs CAP_SYS_ADMIN. -EBUSY: a file in it is open for writing. Raw -errno. */
 int mounts_export_seal(int rootfs);
-/* Child, in its new mount namespace: makes the inherited tree a slave (or private, or leaves it, by
- * rootfsPropagation), attaches the rootfs over "/" and returns an O_PATH fd of its root. */
-int rootfs_attach(struct mount_plan *p, int *ret_rootfd, struct err *e);
+/* Child, in its new mount namespace: mounts_make_slaves(), then attaches the rootfs at root.path,
+ * where hooks look for it (over "/" where that cannot be walked, and with no_pivot), and returns an
+ * O_PATH fd of its root. */
+int rootfs_attach(struct mount_plan *p, bool no_pivot, int *ret_rootfd, struct err *e);
 /* Facts that the mounts depend on. */
 struct mount_env {
 	int rootfd;

@@ -1,10 +1,13 @@
 /*
  * The root.
  *
- * The rootfs is attached over "/" rather than where the bundle is: that place is always reachable,
- * also for a user namespace whose root may not walk the bundle's parent directories. Paths keep
- * resolving in the old tree, because the process's root directory is the mount underneath, until
- * pivot_root(2) swaps the two.
+ * The rootfs is attached at root.path in the container's mount namespace: hooks that run before
+ * pivot_root(2) find it there with its mounts, and what they mount below it is the container's.
+ *
+ * Where that path cannot be walked, by the root of a user namespace for example, it goes over "/",
+ * which is always reachable. Paths keep resolving in the old tree then too, because the process's
+ * root directory is the mount underneath; all but those that climb back to "/" by "..", which leads
+ * on to what is mounted on it.
  */
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -22,16 +25,42 @@
 
 #define MOUNTINFO_MAX (64u * 1024 * 1024)
 
-int rootfs_attach(struct mount_plan *p, int *ret_rootfd, struct err *e)
+/* Always slaves, also where the rootfs stays shared: the tree must not carry the attached root to
+ * its peers on the host, nor may dropping it later take theirs away. The clones opened before keep
+ * the propagation that config.json gives them. */
+int mounts_make_slaves(struct err *e)
 {
 	struct mount_attr slave = { .propagation = MS_SLAVE };
 
-	/* Always a slave, also where the rootfs stays shared: "/" itself must not carry the
-	 * attached root to its peers on the host, nor may dropping it later take theirs away. The
-	 * clones opened before keep the propagation that config.json gives them. */
 	if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &slave) < 0)
 		return err_errno(e, errno, "make the inherited mounts slaves of the host's");
-	if (sys_move_mount(p->root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	return 0;
+}
+
+/* A guest has no root.path. */
+static bool attach_at_its_path(const struct mount_plan *p)
+{
+	const char *path = p->spec->root.path;
+
+	if (p->export)
+		return false;
+	if (sys_move_mount(p->root_fd, "", AT_FDCWD, path,
+		MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS) == 0)
+		return true;
+	log_debug("the rootfs goes over \"/\", as nothing can be mounted on %s: %m", path);
+	return false;
+}
+
+/* With no_pivot mounts of the host are taken away by their paths, which must not lead into the
+ * rootfs. */
+int rootfs_attach(struct mount_plan *p, bool no_pivot, int *ret_rootfd, struct err *e)
+{
+	int r = mounts_make_slaves(e);
+
+	if (r < 0)
+		return r;
+	if ((no_pivot || !attach_at_its_path(p)) &&
+	    sys_move_mount(p->root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_errno(e, errno, ".root.path: attach \"%s\"", p->spec->root.path);
 	*ret_rootfd = steal_fd(&p->root_fd);
 	return 0;

@@ -35,7 +35,7 @@ int inside_build_root(const struct inside *i, struct mount_plan *plan,
     const struct device_set *devices, int *ret_rootfd, struct err *e)
 {
 	_cleanup_close_ int rootfd = -EBADF;
-	int r = rootfs_attach(plan, &rootfd, e);
+	int r = rootfs_attach(plan, i->no_pivot, &rootfd, e);
 
 	if (r < 0)
 		return r;

@@ -95,14 +95,16 @@ static int open_self(struct vm_init *i, struct err *e)
 	return i->self_fd < 0 ? err_errno(e, errno, "procfs for the file server: self/fd") : 0;
 }
 
-static int build_export(struct vm_init *i, struct err *e)
+/* What can fail of the files does before the hooks; the tree comes after them, since it would be in
+ * the way of their paths. */
+static int open_files(struct vm_init *i, struct err *e)
 {
 	int r;
 
 	if ((!i->a->sources_open && (r = mount_plan_open_sources(i->a->plan, e)) < 0) ||
 	    (r = open_self(i, e)) < 0)
 		return r;
-	return mounts_export(i->a->plan, &i->export, e);
+	return mounts_make_slaves(e);
 }
 
 static int create_container_hooks(struct vm_init *i, struct err *e)
@@ -324,11 +326,12 @@ static int prepare(struct vm_init *i, struct err *e)
 	int r;
 
 	if ((r = hs_expect(a->sock, "the runtime", HS_GO, NULL, e)) < 0 ||
-	    (r = enter_namespaces(i, e)) < 0 || (r = build_export(i, e)) < 0 ||
+	    (r = enter_namespaces(i, e)) < 0 || (r = open_files(i, e)) < 0 ||
 	    (a->pauses && (r = hs_send(a->sock, HS_MOUNTED, -EBADF, e)) < 0) ||
 	    (r = hs_recv_seccomp(a->sock, &none, e)) < 0)
 		return r;
-	if ((r = create_container_hooks(i, e)) < 0 || (r = carry_network(i, e)) < 0 ||
+	if ((r = create_container_hooks(i, e)) < 0 ||
+	    (r = mounts_export(a->plan, &i->export, e)) < 0 || (r = carry_network(i, e)) < 0 ||
 	    (r = open_streams(i, e)) < 0 ||
 	    (r = rootfs_pivot(a->plan, i->export.root, false, e)) < 0 ||
 	    (r = make_sealer(i, e)) < 0 || (r = vm_net_follow(&i->net, e)) < 0)

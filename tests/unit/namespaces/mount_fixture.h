@@ -147,7 +147,7 @@ struct fx_result {
 
 static inline int fx_child(struct fx *f, struct mount_plan *p, fx_check *check)
 {
-	int r = rootfs_attach(p, &f->env.rootfd, &f->e);
+	int r = rootfs_attach(p, f->no_pivot, &f->env.rootfd, &f->e);
 
 	if (r == 0)
 		r = mounts_apply(p, &f->env, &f->e);

@@ -192,7 +192,7 @@ static void check_locked(struct fx *f, struct mount_plan *unused)
 	if (r < 0)
 		printf("# %s\n", g.e.msg);
 	CHECK_INT(r, 0);
-	CHECK_INT(rootfs_attach(p, &g.env.rootfd, &g.e), 0);
+	CHECK_INT(rootfs_attach(p, false, &g.env.rootfd, &g.e), 0);
 	CHECK_INT(mounts_apply(p, &g.env, &g.e), 0);
 	if (fx_enter(&g, p) < 0)
 		return;
@@ -222,7 +222,7 @@ static void in_locked_flags(void)
 	fx_init(&f);
 	f.ns_flags = CLONE_NEWUSER;
 	fx_maps(&f);
-	/* rootfs_attach of the outer plan covers "/", but paths still lead to the old tree */
+	/* The inner plan's root is the outer one's, attached at its path. */
 	fx_ok(&f, check_locked);
 	fx_ok(&f, check_locked_clear);
 }

@@ -43,6 +43,30 @@ static void in_pivot(void)
 	fx_ok(&f, check_inside);
 }
 
+static void check_at_its_path(struct fx *f, struct mount_plan *p)
+{
+	_cleanup_close_ int proc = procfd();
+
+	CHECK_HAS(fx_mountinfo(proc, FX_ROOTFS "/t"), "tmpfs");
+	CHECK(mount("late", FX_ROOTFS "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(access("/tmp/../etc/passwd", F_OK) == 0);
+	if (fx_enter(f, p) == 0)
+		CHECK_HAS(fx_mountinfo(proc, "/mnt"), "late");
+}
+
+/* For hooks, which run before the switch. */
+static void in_attached_at_its_path(void)
+{
+	_cleanup_close_ int proc = procfd();
+	struct fx f;
+
+	fx_init(&f);
+	fx_dir(FX_ROOTFS "/mnt");
+	fx_mount(&f, "/t", "tmpfs", "tmpfs", NULL);
+	fx_ok(&f, check_at_its_path);
+	CHECK_STR(fx_mountinfo(proc, FX_ROOTFS "/mnt"), "");
+}
+
 static void check_no_pivot(struct fx *f, struct mount_plan *p)
 {
 	_cleanup_close_ int old = open("/", O_PATH | O_CLOEXEC);
@@ -277,11 +301,12 @@ static void in_root_propagation(void)
 		fx_sandbox(in_##name); \
 	}
 SANDBOXED(pivot)
+SANDBOXED(attached_at_its_path)
 SANDBOXED(no_pivot)
 SANDBOXED(root_must_be_a_directory)
 SANDBOXED(readonly)
 SANDBOXED(propagation)
 SANDBOXED(root_propagation)
 
-TEST_MAIN(T(pivot), T(no_pivot), T(root_must_be_a_directory), T(readonly), T(propagation),
-    T(root_propagation))
+TEST_MAIN(T(pivot), T(attached_at_its_path), T(no_pivot), T(root_must_be_a_directory), T(readonly),
+    T(propagation), T(root_propagation))
