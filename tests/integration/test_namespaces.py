@@ -9,6 +9,7 @@ KINDS = {"pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts", "mount": "m
          "cgroup": "cgroup", "user": "user", "time": "time"}
 
 
+@namespaces_only("numbers of two kernels")
 @cases(**{k: k for k in ("pid", "network", "ipc", "uts", "mount", "cgroup")})
 def test_new(t, kind):
     c = t.container()
@@ -57,6 +58,7 @@ def test_joined_network_is_shared(t):
     t.eq(must(r).out, "hello over lo\n")
 
 
+@namespaces_only("a namespace of the host's kernel")
 def test_joined_pid_namespace(t):
     first = t.container()
     pid = first.sleeping()

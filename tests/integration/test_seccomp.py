@@ -4,7 +4,7 @@ import time
 
 from lib.agent import Agent, libseccomp_nr
 from lib.container import must
-from lib.testing import bailey_only, cases
+from lib.testing import bailey_only, cases, namespaces_only
 
 
 def _profile(*rules, default="SCMP_ACT_ALLOW", **more):
@@ -167,6 +167,8 @@ def test_unknown_syscall_is_skipped(t):
 
 # ---- notify
 
+LISTENER = "a listener of the host cannot answer for another kernel: refused"
+
 def _listening(t, agent_path, **more):
     c = t.container()
     c.config.linux["seccomp"] = _profile(_rule("sethostname", action="SCMP_ACT_NOTIFY"),
@@ -175,6 +177,7 @@ def _listening(t, agent_path, **more):
     return c
 
 
+@namespaces_only(LISTENER)
 def test_notify(t):
     path = os.path.join(t.tmp, "agent")
     agent = Agent(path)
@@ -202,6 +205,7 @@ def test_notify_no_agent(t):
     t.fails(c.run(), code=1, bailey="listenerPath")
 
 
+@namespaces_only(LISTENER)
 @bailey_only("runc waits or goes on")
 def test_notify_agent_refuses(t):
     """An agent that closes at once: its calls fail, nothing hangs, nothing is left behind."""
@@ -216,6 +220,7 @@ def test_notify_agent_refuses(t):
     t.true(time.monotonic() - start < 15, "no hang")
 
 
+@namespaces_only(LISTENER)
 def test_notify_agent_hangs(t):
     """The payload waits in its call; delete --force still ends it."""
     path = os.path.join(t.tmp, "agent")
