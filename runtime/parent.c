@@ -56,6 +56,7 @@ struct creation {
 	bool raises;   /* the parent raises the limits that init may not */
 	bool prepares; /* the parent has work for init before HS_GO */
 	bool pauses;   /* init does, for limits and hooks, once its root is built */
+	bool told_pid; /* the pid file is ours */
 	pid_t holder;  /* keeps a systemd scope alive until init is in it; 0: none */
 	pid_t pid;
 	int pidfd;
@@ -457,6 +458,7 @@ static int let_go(struct creation *k, struct err *e)
 	if ((r = container_save(k->c, e)) < 0 ||
 	    (k->o->pid_file && (r = write_pid_file(k->o->pid_file, k->pid, e)) < 0))
 		return r;
+	k->told_pid = k->o->pid_file;
 	if (!k->o->start)
 		return hs_send(k->sock, HS_KEEP, -EBADF, e);
 	r = hs_send(k->sock, HS_START, -EBADF, e);
@@ -489,7 +491,7 @@ static void undo(struct creation *k)
 		while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	if (k->o->pid_file)
+	if (k->told_pid)
 		(void)unlink(k->o->pid_file);
 	if (container_destroy(k->c, &second) < 0)
 		log_warning("while undoing: %s", second.msg);
