@@ -106,7 +106,7 @@ static int join(struct child *c, const struct inside *in, struct err *e)
 	return cpu_affinity_apply(0, cpus->final, e);
 }
 
-static int start_hooks(const struct child *c, struct err *e)
+static int start_hooks(const struct child *c, const struct payload *as, struct err *e)
 {
 	const struct create_options *o = c->options;
 	const struct spec_state state = {
@@ -120,7 +120,7 @@ static int start_hooks(const struct child *c, struct err *e)
 		.annotations = &c->spec->annotations,
 	};
 
-	return hooks_run(c->spec, HOOK_START_CONTAINER, &state, e);
+	return hooks_run(c->spec, HOOK_START_CONTAINER, &state, as, e);
 }
 
 static int take_stdio(const struct child *c, struct err *e)
@@ -155,7 +155,7 @@ static int live(struct child *c, struct err *e)
 	    (c->first && (r = hs_expect(c->sock, "the agent", HS_START, NULL, e)) < 0))
 		return r;
 	log_mute();
-	if ((r = take_stdio(c, e)) < 0 || (c->first && (r = start_hooks(c, e)) < 0))
+	if ((r = take_stdio(c, e)) < 0 || (c->first && (r = start_hooks(c, &payload, e)) < 0))
 		return r;
 	return payload_execute(&payload, e);
 }

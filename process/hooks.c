@@ -27,10 +27,11 @@ struct running_hook {
 	size_t said_len;
 };
 
-static void exec_hook(const struct spec_hook *h, int in, int out)
+static void exec_hook(const struct spec_hook *h, const struct payload *as, int in, int out)
 {
 	char *const no_args[] = { (char *)h->path, NULL };
 	char *const no_env[] = { NULL };
+	struct err e = ERR_INIT;
 	sigset_t none;
 
 	(void)setpgid(0, 0); /* what it starts is killed with it */
@@ -40,15 +41,20 @@ static void exec_hook(const struct spec_hook *h, int in, int out)
 	/* Closed before execve looks for the hook: inside a container its name may be a link
 	 * through a descriptor of ours; and what --preserve-fds hands on is for the payload alone.
 	 */
-	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || close_range(3, ~0u, 0) < 0)
+	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 ||
+	    (!as && close_range(3, ~0u, 0) < 0))
 		_exit(127);
+	if (as && payload_confine(as, &e) < 0) {
+		dprintf(2, "%s", e.msg);
+		_exit(127);
+	}
 	execve(h->path, h->args.n ? h->args.v : no_args, h->env.n ? h->env.v : no_env);
 	dprintf(2, "execve %s: %s", h->path, strerror(errno));
 	_exit(127);
 }
 
-static int hook_spawn(
-    const struct spec_hook *h, const char *state, struct running_hook *ret, struct err *e)
+static int hook_spawn(const struct spec_hook *h, const char *state, const struct payload *as,
+    struct running_hook *ret, struct err *e)
 {
 	_cleanup_close_ int in_r = -EBADF, in_w = -EBADF, out_r = -EBADF, out_w = -EBADF;
 	int p[2];
@@ -64,7 +70,7 @@ static int hook_spawn(
 	if (ret->pid < 0)
 		return err_errno(e, errno, "fork");
 	if (ret->pid == 0)
-		exec_hook(h, in_r, out_w);
+		exec_hook(h, as, in_r, out_w);
 	(void)setpgid(ret->pid, ret->pid); /* both sides do it: whoever comes first */
 	ret->pidfd = sys_pidfd_open(ret->pid, 0);
 	if (ret->pidfd < 0) {
@@ -170,10 +176,11 @@ static int how_it_ended(const struct running_hook *h, int waited, const struct s
 	return 0;
 }
 
-static int hook_run(const struct spec_hook *hook, const char *state, struct err *e)
+static int hook_run(
+    const struct spec_hook *hook, const char *state, const struct payload *as, struct err *e)
 {
 	struct running_hook h;
-	int r = hook_spawn(hook, state, &h, e), status = 0;
+	int r = hook_spawn(hook, state, as, &h, e), status = 0;
 
 	if (r < 0)
 		return r;
@@ -194,8 +201,8 @@ static int hook_run(const struct spec_hook *hook, const char *state, struct err 
 }
 
 /* The end of a container cannot be called off: every poststop hook gets its turn. */
-int hooks_run(
-    const struct spec *s, enum spec_hook_kind kind, const struct spec_state *state, struct err *e)
+int hooks_run(const struct spec *s, enum spec_hook_kind kind, const struct spec_state *state,
+    const struct payload *as, struct err *e)
 {
 	const struct spec_hooks *hooks = &s->hooks[kind];
 	_cleanup_free_ char *json = NULL;
@@ -210,7 +217,7 @@ int hooks_run(
 		struct err one = ERR_INIT;
 
 		log_debug("hook %s[%zu]: %s", spec_hook_names[kind], i, hooks->v[i].path);
-		if (hook_run(&hooks->v[i], json, &one) == 0 || first < 0)
+		if (hook_run(&hooks->v[i], json, as, &one) == 0 || first < 0)
 			continue;
 		*e = one;
 		first = err_wrap(e, ".hooks.%s[%zu]", spec_hook_names[kind], i);

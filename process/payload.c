@@ -314,15 +314,13 @@ static int load_seccomp(const struct payload *p, struct err *e)
 	return seccomp_install(p->seccomp, p->seccomp_agent, p->state_json, e);
 }
 
-int payload_execute(struct payload *p, struct err *e)
+/* From all rights to the payload's. */
+static int give_up(const struct payload *p, struct err *e)
 {
 	const struct spec_process *ps = p->process;
-	int r;
+	int r = rlimits_apply(ps, e);
 
-	own_stdio(ps->user.uid);
-	reset_signals();
-	if ((r = lsm_apply_exec(p->procfd, ps, e)) < 0 || (r = close_descriptors(p, e)) < 0 ||
-	    (r = rlimits_apply(ps, e)) < 0)
+	if (r < 0)
 		return r;
 	if (ps->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(e, errno, "set no_new_privs");
@@ -333,8 +331,34 @@ int payload_execute(struct payload *p, struct err *e)
 	if ((r = caps_drop_bounding(&ps->caps, e)) < 0 || (r = user_apply(&ps->user, e)) < 0 ||
 	    (r = caps_apply(&ps->caps, e)) < 0)
 		return r;
-	if (ps->no_new_privileges && (r = load_seccomp(p, e)) < 0)
+	return ps->no_new_privileges ? load_seccomp(p, e) : 0;
+}
+
+int payload_execute(struct payload *p, struct err *e)
+{
+	const struct spec_process *ps = p->process;
+	int r;
+
+	own_stdio(ps->user.uid);
+	reset_signals();
+	if ((r = lsm_apply_exec(p->procfd, ps, e)) < 0 || (r = close_descriptors(p, e)) < 0 ||
+	    (r = give_up(p, e)) < 0)
 		return r;
 	execve(p->exe, ps->args.v, p->env);
 	return exec_error(e, errno, p->exe);
+}
+
+int payload_confine(const struct payload *p, struct err *e)
+{
+	struct seccomp_prog prog = *p->seccomp; /* of which this process has its own copy */
+	struct payload own = *p;
+	int r = lsm_apply_exec(p->procfd, p->process, e);
+
+	if (r < 0)
+		return r;
+	if (close_range(3, ~0u, 0) < 0)
+		return err_errno(e, errno, "close_range");
+	seccomp_without_agent(&prog);
+	own.seccomp = &prog;
+	return give_up(&own, e);
 }

@@ -35,3 +35,7 @@ int payload_prepare(struct payload *p, bool make_cwd, struct err *e);
  * only on failure, with exit 127 or 126 where it was execve that failed; every descriptor but
  * report, seccomp_agent and what the payload gets may be closed then. */
 int payload_execute(struct payload *p, struct err *e);
+/* For a process that executes another program of the image's: closes all descriptors from 3 on and
+ * gives up what the payload shall not have, its label included. What the seccomp filter would ask
+ * its agent is refused (ENOSYS): the agent is the payload's. */
+int payload_confine(const struct payload *p, struct err *e);

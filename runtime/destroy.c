@@ -59,7 +59,7 @@ static void stop_hooks(struct container *c)
 	if (!c->spec && faccessat(c->dirfd, "config.json", F_OK, 0) < 0)
 		return;
 	container_state(c, ST_STOPPED, &state);
-	if (container_spec(c, &s, &e) < 0 || hooks_run(s, HOOK_POSTSTOP, &state, &e) < 0)
+	if (container_spec(c, &s, &e) < 0 || hooks_run(s, HOOK_POSTSTOP, &state, NULL, &e) < 0)
 		log_warning("%s", e.msg);
 }
 

@@ -66,13 +66,14 @@ static int build_root(struct init *i, struct err *e)
 }
 
 /* The state as hooks inside the container see it: with init's pid there. */
-static int container_hooks(struct init *i, enum spec_hook_kind kind, enum status st, struct err *e)
+static int container_hooks(struct init *i, enum spec_hook_kind kind, enum status st,
+    const struct payload *as, struct err *e)
 {
 	struct spec_state state;
 
 	container_state(i->a->c, st, &state);
 	state.pid = getpid();
-	return hooks_run(i->s, kind, &state, e);
+	return hooks_run(i->s, kind, &state, as, e);
 }
 
 /* The master goes to the console socket with the terminal's name, as engines expect, or to the
@@ -104,7 +105,7 @@ static int prepare(struct init *i, struct err *e)
 	    (a->pauses && (r = hs_send(a->sock, HS_MOUNTED, -EBADF, e)) < 0) ||
 	    (r = hs_recv_seccomp(a->sock, &i->seccomp, e)) < 0)
 		return r;
-	if ((r = container_hooks(i, HOOK_CREATE_CONTAINER, ST_CREATING, e)) < 0 ||
+	if ((r = container_hooks(i, HOOK_CREATE_CONTAINER, ST_CREATING, NULL, e)) < 0 ||
 	    (r = open_terminal(i, e)) < 0 ||
 	    (r = inside_switch_root(&i->in, i->plan, i->rootfd, i->slave, e)) < 0 ||
 	    (r = inside_attributes(&i->in, e)) < 0)
@@ -117,10 +118,8 @@ static int prepare(struct init *i, struct err *e)
 		.seccomp = &i->seccomp,
 		.seccomp_agent = a->seccomp_agent,
 	};
-	/* So that an unknown label fails create. With hooks to come it waits: it is for the next
-	 * execve, and would become theirs. */
-	if ((i->s->hooks[HOOK_START_CONTAINER].n == 0 &&
-		(r = lsm_apply_exec(a->procfd, i->payload.process, e)) < 0) ||
+	/* The label now, so that an unknown one fails create. */
+	if ((r = lsm_apply_exec(a->procfd, i->payload.process, e)) < 0 ||
 	    (r = payload_prepare(&i->payload, true, e)) < 0)
 		return r;
 	/* From here on only a blocking receive is left, which a dead parent ends too; and the
@@ -162,7 +161,7 @@ static int execute(struct init *i, int conn, struct err *e)
 {
 	_cleanup_free_ char *state_json = NULL;
 	struct spec_state state;
-	int r = container_hooks(i, HOOK_START_CONTAINER, ST_CREATED, e);
+	int r = container_hooks(i, HOOK_START_CONTAINER, ST_CREATED, &i->payload, e);
 
 	if (r < 0)
 		return r;

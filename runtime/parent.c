@@ -381,8 +381,8 @@ static int host_hooks(struct creation *k, struct err *e)
 	int r;
 
 	container_state(k->c, ST_CREATING, &state);
-	r = hooks_run(k->spec, HOOK_PRESTART, &state, e);
-	return r < 0 ? r : hooks_run(k->spec, HOOK_CREATE_RUNTIME, &state, e);
+	r = hooks_run(k->spec, HOOK_PRESTART, &state, NULL, e);
+	return r < 0 ? r : hooks_run(k->spec, HOOK_CREATE_RUNTIME, &state, NULL, e);
 }
 
 static int while_it_pauses(struct creation *k, struct err *e)
@@ -446,7 +446,7 @@ static int start_hooks(struct container *c, struct err *e)
 	if (r < 0)
 		return r;
 	container_state(c, ST_RUNNING, &state);
-	return hooks_run(s, HOOK_POSTSTART, &state, e);
+	return hooks_run(s, HOOK_POSTSTART, &state, NULL, e);
 }
 
 /* The pid file comes last: for engines it says that the container exists. */

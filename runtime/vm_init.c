@@ -113,7 +113,7 @@ static int create_container_hooks(struct vm_init *i, struct err *e)
 
 	container_state(i->a->c, ST_CREATING, &state);
 	state.pid = getpid();
-	return hooks_run(i->s, HOOK_CREATE_CONTAINER, &state, e);
+	return hooks_run(i->s, HOOK_CREATE_CONTAINER, &state, NULL, e);
 }
 
 static int send_master(const struct vm_init *i, struct err *e)

@@ -221,6 +221,16 @@ static int install_with_listener(
 	return 0;
 }
 
+void seccomp_without_agent(struct seccomp_prog *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->insns[i].code == (BPF_RET | BPF_K) &&
+		    p->insns[i].k == SECCOMP_RET_USER_NOTIF)
+			p->insns[i].k = SECCOMP_RET_ERRNO | ENOSYS;
+	p->flags &=
+	    ~(unsigned)(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+}
+
 int seccomp_install(const struct seccomp_prog *p, int agent, const char *state_json, struct err *e)
 {
 	const struct sock_fprog prog = { .len = (unsigned short)p->n, .filter = p->insns };

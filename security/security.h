@@ -69,6 +69,9 @@ int seccomp_compile(const struct spec_seccomp *s, struct seccomp_prog *ret, stru
  * system call of the caller is subject to the filter; on error no filtered call waits for an agent,
  * because the notify fd is closed. */
 int seccomp_install(const struct seccomp_prog *p, int agent, const char *state_json, struct err *e);
+/* Makes it one that needs no agent: where it would ask, it answers ENOSYS, as the kernel does once
+ * an agent is gone. */
+void seccomp_without_agent(struct seccomp_prog *p);
 /* SECCOMP_FILTER_FLAG_* that this kernel takes, out of those the specification names. */
 unsigned seccomp_supported_flags(void);
 /* libseccomp's version, "2.5.4"; returns buf. */

@@ -1,6 +1,7 @@
 """Hooks of all six kinds: order, state on stdin, namespaces, environment, failure, time-out."""
 import json
 import os
+import socket
 import time
 
 from lib import kernel, leaks
@@ -116,6 +117,40 @@ def test_root_is_at_its_path(t):
         f'nsenter -t $pid -m {within} mnt "echo outside"\n'), env=env)
     t.eq(must(c.run()).out, "bound outside\n")
     t.eq(leaks.mounts(t.tmp), before, "the host's mounts")
+
+
+STATUS = ("{ busybox grep -E '^(Uid|Gid|Groups|Umask|Cap|NoNewPrivs|Seccomp)' /proc/self/status;"
+          " ulimit -n; }")
+
+
+@cases(plain=(True, False), privileged_filter=(False, False), agent=(True, True))
+def test_start_container_is_confined(t, no_new_privs, agent):
+    """It is a program of the image's: with the rights of what follows, not with the runtime's."""
+    t.need(not (agent and t.in_machine), "agents are the host's")
+    c = t.container("/bin/sh", "-c", STATUS + " > /log/payload")
+    p = c.config.process
+    p["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [1002], "umask": 0o27}
+    p["noNewPrivileges"] = no_new_privs
+    p["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": 77, "soft": 66}]
+    c.config.caps(bounding=["CAP_KILL", "CAP_CHOWN"], permitted=["CAP_KILL"])
+    rules = [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]
+    c.config.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
+    if agent:
+        rules.append({"names": ["sethostname"], "action": "SCMP_ACT_NOTIFY"})
+        c.config.linux["seccomp"]["listenerPath"] = os.path.join(t.tmp, "agent")
+        s = socket.socket(socket.AF_UNIX)
+        s.bind(os.path.join(t.tmp, "agent"))
+        s.listen()
+        t.later(s.close)
+    c.config.hook("startContainer", "/bin/sh", "-c", STATUS + " > /log/hook", env=["PATH=/bin:/usr/bin"])
+    log = c.bundle.at("log")
+    os.mkdir(log)
+    os.chmod(log, 0o777)
+    must(c.run())
+    hook, payload = (open(os.path.join(log, n)).read() for n in ("hook", "payload"))
+    t.has(hook, "Uid:\t1000\t1000")
+    t.has(hook, "Seccomp:\t2")
+    t.eq(hook, payload, "the hook's rights and the payload's")
 
 
 def test_environment(t):

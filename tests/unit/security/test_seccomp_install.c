@@ -154,6 +154,28 @@ static void answer(int notify)
 	CHECK_INT(ioctl(notify, SECCOMP_IOCTL_NOTIF_SEND, &resp), 0);
 }
 
+static void without_agent_body(void)
+{
+	struct spec_seccomp_rule r[] = { rule(mkdir_name, SECCOMP_NOTIFY, 0),
+		rule(getppid_name, SECCOMP_ERRNO, 77) };
+	_cleanup_seccomp_ struct seccomp_prog p = { 0 };
+	struct err e = ERR_INIT;
+
+	make(&p, r, 2);
+	p.flags |= SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+	seccomp_without_agent(&p);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	CHECK_INT(seccomp_install(&p, -EBADF, NULL, &e), 0);
+	CHECK_INT(syscall(SYS_mkdir, "/nowhere/x", 0700), -1);
+	CHECK_INT(errno, ENOSYS);
+	CHECK_INT(syscall(SYS_getppid), -1);
+	CHECK_INT(errno, 77);
+}
+TEST(without_an_agent)
+{
+	in_child(without_agent_body);
+}
+
 static pid_t fork_body(void (*body)(void))
 {
 	pid_t pid;
@@ -311,4 +333,5 @@ TEST(nothing_is_left_to_the_payload)
 
 TEST_MAIN(T(plain_filter_with_all_flags), T(without_the_right), T(supported_flags),
     T(unknown_flag_is_an_error), T(listener_reaches_the_agent), T(agent_that_hangs_up),
-    T(agent_that_does_not_read), T(refused_filter_with_listener), T(nothing_is_left_to_the_payload))
+    T(agent_that_does_not_read), T(without_an_agent), T(refused_filter_with_listener),
+    T(nothing_is_left_to_the_payload))
