@@ -215,7 +215,7 @@ int container_ids(const struct globals *g, char ***ret, struct err *e)
 	for (struct dirent *ent; d && (ent = readdir(d));) {
 		struct err bad_name = ERR_INIT;
 
-		if (ent->d_name[0] != '.' && (ent->d_type == DT_DIR || ent->d_type == DT_UNKNOWN) &&
+		if ((ent->d_type == DT_DIR || ent->d_type == DT_UNKNOWN) &&
 		    spec_check_id(ent->d_name, &bad_name) == 0)
 			strv_push(&ids, xstrdup(ent->d_name));
 	}

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "security/security.h"
@@ -54,7 +55,9 @@ static int join_error(int code, const char *name, struct err *e)
 
 int keyring_join(const char *name, struct err *e)
 {
-	long id = keyctl(KEYCTL_JOIN_SESSION_KEYRING, (unsigned long)name, 0, 0);
+	/* Names that begin with a dot are the kernel's; no container's ID has a colon. */
+	_cleanup_free_ char *own = xasprintf("%s%s", *name == '.' ? ":" : "", name);
+	long id = keyctl(KEYCTL_JOIN_SESSION_KEYRING, (unsigned long)own, 0, 0);
 	unsigned perm;
 	int r;
 

@@ -253,7 +253,7 @@ def test_bad_id(t, bad):
         t.ne(c.runtime(verb, bad).code, 0, verb)
 
 
-@cases(plain="abc", all="Az09_+.-x", digits="0", hex="f" * 64)
+@cases(plain="abc", all="Az09_+.-x", digits="0", dot=".x", hex="f" * 64)
 def test_good_id(t, good):
     c = t.container("/bin/true", id_=f"{good}", cgroups_path=False)
     c.config.linux["cgroupsPath"] = f"/bailey-test/{t.mark}"
@@ -263,14 +263,14 @@ def test_good_id(t, good):
 # ---- list and ps
 
 def test_list(t):
-    a, b = t.container("/probe", "sleep"), t.container("/probe", "sleep")
+    a, b = t.container("/probe", "sleep"), t.container("/probe", "sleep", id_=f".{t.mark}")
     must(a.create())
     b.sleeping()
     r = must(t.runtime("list"))
     t.has(r.out.splitlines()[0].split(), "STATUS")
     t.true(re.search(rf"^{a.id}\s+{a.pid()}\s+created\s+{re.escape(a.bundle.path)}", r.out, re.M),
            r.out)
-    t.true(re.search(rf"^{b.id}\s+{b.pid()}\s+running", r.out, re.M), r.out)
+    t.true(re.search(rf"^{re.escape(b.id)}\s+{b.pid()}\s+running", r.out, re.M), r.out)
     t.eq(sorted(must(t.runtime("list", "--quiet")).out.split()), sorted([a.id, b.id]))
     entries = {e["id"]: e for e in must(t.runtime("list", "--format", "json")).json()}
     t.eq(entries[a.id]["status"], "created")

@@ -21,6 +21,8 @@ static void second_body(void)
 	CHECK(session() != first);
 	CHECK_INT(keyring_join("bailey-test-ring", &e), 0);
 	CHECK_INT(session(), first);
+	CHECK_INT(keyring_join(".bailey-test-ring", &e), 0);
+	CHECK(session() != first);
 }
 
 static void join_body(void)
