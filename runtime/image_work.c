@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,6 +58,18 @@ static int enter_namespaces(const struct job *j, struct err *e)
 	return userns_become_root(e);
 }
 
+/* A pull holds three descriptors for each layer that is missing. */
+static void many_files(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur == l.rlim_max)
+		return;
+	l.rlim_cur = l.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &l) < 0)
+		log_debug("setrlimit RLIMIT_NOFILE: %s", strerror(errno));
+}
+
 static int work(const struct job *j, struct image_result *res, struct err *e)
 {
 	struct store_opts o = { .rootless = j->ids->rootless, .userns = j->ids->rootless };
@@ -83,6 +96,7 @@ static _Noreturn void child(const struct job *j)
 
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
+	many_files();
 	a.ret = work(j, &res, &a.e);
 	memcpy(a.text, res.text, sizeof(a.text));
 	if (fflush(stdout) < 0 && a.ret >= 0)

@@ -12,7 +12,7 @@ import threading
 import time
 
 from lib import kernel, leaks
-from lib.clock import moments
+from lib.clock import limit, moments
 from lib.container import must, wait_for, wait_gone
 from lib.host import SINGLE_UID
 from lib.images import Layout, Store, basic, digest, entry, make_tar, rootfs_tar
@@ -284,7 +284,10 @@ def test_many_layers(t):
     lay = Layout(os.path.join(t.tmp, "l"))
     lay.image([rootfs_tar(t)] + [make_tar([entry(f"n{i}", str(i))]) for i in range(120)],
               {"Cmd": ["/bin/cat", "/n0", "/n119"]})
-    r = Store(t).run(lay.source)
+    s = Store(t)
+    subprocess.run(["prlimit", "--nofile=200:", s.runtime.path, "pull", "-q", "--store", s.path, lay.source],
+                   check=True, stdout=subprocess.DEVNULL, timeout=limit(60))
+    r = s.run(lay.source)
     if kernel.release() < (6, 7):
         t.fails(r, "more than a kernel before Linux 6.7 takes")
     else:
