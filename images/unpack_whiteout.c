@@ -3,8 +3,9 @@
  *
  * A whiteout never removes what its own layer brings, in whatever order they come. Flat, the layers
  * are one tree: `made` holds a hash of (inode of the directory, name) for all that this layer
- * brought. An inode number that is used again belongs to a directory of this layer, so a stale
- * entry says nothing wrong. As an overlay, all that is there but whiteouts is this layer's.
+ * brought, its whiteouts included. An inode number that is used again belongs to a directory of
+ * this layer, so a stale entry says nothing wrong. As an overlay, all that is there but whiteouts
+ * is this layer's.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -179,28 +180,38 @@ static int hide_one(struct apply *a, const struct place *p, struct err *e)
 	return mark_opaque(a, fd, e);
 }
 
+static int check_hidden(const char *name, struct err *e)
+{
+	if (!*name)
+		return err_set(e, EBADMSG, "a whiteout that names nothing");
+	if (streq(name, ".") || streq(name, ".."))
+		return err_set(e, EBADMSG, "a whiteout of no file's name");
+	if (startswith(name, WHITEOUT))
+		return err_set(e, EBADMSG, "a whiteout of a reserved name");
+	return 0;
+}
+
 int apply_whiteout(
     struct apply *a, const struct place *p, const struct tar_entry *en, struct err *e)
 {
 	struct place hidden = { p->dir, startswith(p->name, WHITEOUT) };
+	bool opaque = streq(p->name, WHITEOUT_OPAQUE);
 	int r;
 
 	if (!hidden.name)
 		return 0;
 	if (en->type != TAR_FILE || en->size != 0)
 		return err_set(e, EBADMSG, "a whiteout has to be an empty file");
-	if (streq(p->name, WHITEOUT_OPAQUE)) {
-		if (p->dir->ino == a->root_ino)
-			a->opaque_root = true;
-		r = hide_below(a, p->dir->fd, e);
-		return r < 0 ? r : 1;
-	}
-	if (!*hidden.name)
-		return err_set(e, EBADMSG, "a whiteout that names nothing");
-	if (streq(hidden.name, ".") || streq(hidden.name, ".."))
-		return err_set(e, EBADMSG, "a whiteout of no file's name");
-	if (startswith(hidden.name, WHITEOUT))
-		return err_set(e, EBADMSG, "a whiteout of a reserved name");
-	r = hide_one(a, &hidden, e);
-	return r < 0 ? r : 1;
+	if (!opaque && (r = check_hidden(hidden.name, e)) < 0)
+		return r;
+	/* What it hides has gone already; to look for it again and again could take for ever. */
+	if (made_has(a, p->dir->ino, p->name))
+		return 1;
+	if (opaque && p->dir->ino == a->root_ino)
+		a->opaque_root = true;
+	r = opaque ? hide_below(a, p->dir->fd, e) : hide_one(a, &hidden, e);
+	if (r < 0)
+		return r;
+	made_add(a, p);
+	return 1;
 }

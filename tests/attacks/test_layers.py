@@ -337,6 +337,18 @@ def test_zstd_window(t):
 
 
 @bailey_only(WHY)
+@timeout(120)
+def test_repeated_whiteouts(t):
+    """Each looks through all that the layer itself has brought; saying it again costs nothing more."""
+    files = b"".join(entry(f"d/{n}") for n in range(8000))
+    for name in ("d/.wh..wh..opq", ".wh.d"):
+        u = Unpacker(t)
+        where = u.dir()
+        t.ok(u.call(where, tar(entry("d/below")), tar(files, entry(name) * 8000), timeout=20))
+        t.eq(len(os.listdir(os.path.join(where, "d"))), 8000)
+
+
+@bailey_only(WHY)
 @timeout(60)
 def test_depth(t):
     """Directories as deep as a name can say, made, replaced and pruned, with few descriptors."""
