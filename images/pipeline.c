@@ -420,6 +420,9 @@ static int unpack(struct pipeline *p, int rootfd, struct unpack_result *res, str
 	const struct unpack_layer *l = p->layer;
 	int r = apply_init(&p->apply, rootfd, &p->opts, e);
 
+	if (r == 0 && l->size >= 0 && (uint64_t)l->size > p->opts.limits.bytes)
+		r = err_set(e, EFBIG, "%" PRId64 " bytes exceed the limit of %" PRIu64 " bytes",
+		    l->size, p->opts.limits.bytes);
 	if (r == 0)
 		r = hasher_new(l->digest ? l->digest->alg : DIGEST_SHA256, &p->blob_hash, e);
 	if (r == 0)

@@ -350,6 +350,10 @@ int tar_pax_parse(struct tar *t, struct tar_pax *p, bool global, char *buf, size
 {
 	struct record r = { .t = t, .p = p };
 
+	if (n == 0) { /* a stream of such headers must not grow anything */
+		free(buf);
+		return 0;
+	}
 	p->data = grow(p->data, p->n_data, sizeof(*p->data));
 	p->data[p->n_data++] = buf;
 	p->bytes += n;

@@ -61,8 +61,9 @@ struct unpack_idmap {
 
 /* 0: the default. Beyond one the layer is refused with -EFBIG. */
 struct unpack_limits {
-	uint64_t entries; /* default 4,194,304 */
-	/* Of the inflated stream; and, apart from it, of all files' sizes with their holes.
+	/* Default 4,194,304. Directories' paths may have 64 times as many bytes together. */
+	uint64_t entries;
+	/* Of the blob; of the inflated stream; of all files' sizes with their holes: each.
 	 * Default 256 GiB. */
 	uint64_t bytes;
 	/* Inflated to compressed bytes, asked beyond the first 256 MiB of inflated ones. Default

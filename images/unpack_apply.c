@@ -16,6 +16,8 @@
 /* The kernel's device numbers (linux/kdev_t.h). */
 #define MAJOR_MAX 0xfffu
 #define MINOR_MAX 0xfffffu
+/* Of a directory's path, on average: they are kept until the end. */
+#define PATH_BYTES 64
 
 struct task {
 	struct apply *a;
@@ -309,6 +311,9 @@ int apply_count(struct apply *a, struct err *e)
 	if (a->entries >= a->opts->limits.entries)
 		return err_set(e, EFBIG, "more than the limit of %llu entries",
 		    (unsigned long long)a->opts->limits.entries);
+	if (a->late_bytes / PATH_BYTES > a->opts->limits.entries)
+		return err_set(e, EFBIG, "more than %llu bytes of directories' names",
+		    (unsigned long long)a->opts->limits.entries * PATH_BYTES);
 	a->entries++;
 	return 0;
 }

@@ -81,8 +81,10 @@ static struct late *late_new(struct apply *a, uint64_t ino, char *path)
 		l = &a->late[a->n_late++];
 	} else {
 		l = &a->late[*at];
+		a->late_bytes -= strlen(l->path);
 		free(l->path);
 	}
+	a->late_bytes += strlen(path);
 	*l = (struct late){ .path = path, .ino = ino };
 	return l;
 }

@@ -50,6 +50,7 @@ struct apply {
 	unsigned hand; /* of the clock that chooses what goes */
 	struct late *late;
 	size_t n_late;
+	uint64_t late_bytes;   /* of their paths */
 	struct u64map late_of; /* inode to late's index */
 	struct u64map made;    /* flat: names that this layer brought; see unpack_whiteout.c */
 	uint64_t seed;
