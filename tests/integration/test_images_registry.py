@@ -20,6 +20,10 @@ PLAIN = ("--tls-verify=false", *QUICK)
 BIG = 2 << 20  # less than the layers of big()
 
 
+def pulls(seconds=300):
+    return lambda fn: bailey_only("images")(timeout(seconds)(fn))
+
+
 def noise(n, seed=1):
     """Bytes that do not compress."""
     return random.Random(seed).randbytes(n)
@@ -31,11 +35,38 @@ def big(t, layers=1, size=3 << 20, **kw):
                                  for i in range(layers)], **kw)
 
 
+def answer_large(reg, answer):
+    """answer(request, blob) instead of what the registry would send of a large one."""
+    def fault(rq, kind, ref):
+        data = reg.blob(ref) if kind == "blobs" else b""
+        if len(data) < BIG:
+            return False
+        answer(rq, data)
+        return True
+    reg.fault = fault
+
+
+def break_off(rq, data):
+    rq.reply(200, data[:1 << 20], Content_Length=str(len(data)))
+    rq.close_connection = True
+
+
+def elsewhere(tokens, location, status=302):
+    """A fault: who has a token is sent to location(request) for blobs, unless that is None."""
+    def fault(rq, kind, ref):
+        to = location(rq) if kind == "blobs" else None
+        if tokens.guard(rq, kind, ref):
+            return True
+        if to:
+            rq.reply(status, Location=to)
+        return bool(to)
+    return fault
+
+
 # ---- Debian's registry ----
 
 @cases(plain=(False, False), tls=(True, False), login=(False, True), both=(True, True))
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_debian_registry(t, tls, login):
     certs = Certificates(t) if tls else None
     users = {"alice": "wonder:land"} if login else None
@@ -61,8 +92,7 @@ def test_debian_registry(t, tls, login):
     s.check()
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_certificates(t):
     """An unknown authority, another host's certificate, no TLS: all refused, and not to be waved
     through but for loopback."""
@@ -93,8 +123,7 @@ def test_certificates(t):
     t.fails(s("pull", *QUICK, "--cert-dir", certs.dir, reg.source), "has no", "me.key")
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_certificate_that_the_server_wants(t):
     import ssl
     certs = Certificates(t)
@@ -112,8 +141,7 @@ def test_certificate_that_the_server_wants(t):
     must(s("pull", "--cert-dir", certs.dir, reg.source))
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_ordinary_user(t):
     """In a user namespace of its own, resumed as well."""
     reg = FaultRegistry(t, big(t))
@@ -142,8 +170,7 @@ def test_names(t):
     t.fails(s("pull", *PLAIN, f"docker://localhost/x:tag@{d}"), "a tag and a digest at once")
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_platforms_of_an_index(t):
     """An index leads to its manifest by a second request, and media types have to agree."""
     lay = Layout(os.path.join(t.tmp, "multi"))
@@ -172,8 +199,7 @@ def test_platforms_of_an_index(t):
 
 # ---- documents that are not what they should be ----
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_wrong_documents(t):
     lay = layout_basic(t)
     reg = FaultRegistry(t, lay)
@@ -208,8 +234,7 @@ def test_wrong_documents(t):
     s.check()
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_endless_document(t):
     """A body without a length and without an end is cut off at the limit."""
     def fault(rq, kind, ref):
@@ -226,30 +251,23 @@ def test_endless_document(t):
 
 # ---- blobs ----
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_blob_that_breaks_off(t):
     """The stream goes on by Range, and by reading again where the server knows no ranges."""
     lay = big(t)
     for ranges in (True, False):
-        reg = FaultRegistry(t, lay)
-        broken = {}
+        reg, asked = FaultRegistry(t, lay), []
 
-        def fault(rq, kind, ref):
-            data = reg.blob(ref) if kind == "blobs" else b""
-            if len(data) < BIG:
-                return False
-            n = broken[ref] = broken.get(ref, 0) + 1
-            if n == 1:
-                rq.reply(200, data[:1 << 20], Content_Length=str(len(data)))
-                rq.close_connection = True
-                return True
-            reg.send_blob(rq, data, ranges)
-            return True
-        reg.fault = fault
+        def once(rq, data):
+            asked.append(rq.path)
+            if len(asked) == 1:
+                break_off(rq, data)
+            else:
+                reg.send_blob(rq, data, ranges)
+        answer_large(reg, once)
         s = Store(t, name=f"store{ranges}")
         must(s("pull", "-q", *PLAIN, reg.source))
-        t.eq(broken, {reg.layer(1): 2})
+        t.eq([p.rpartition("/")[2] for p in asked], [reg.layer(1)] * 2)
         wanted = reg.asked(reg.layer(1))[1][2].get("Range", "")
         t.true(0 < int(wanted[len("bytes="):-1]) <= 1 << 20, f"Range: {wanted}")
         t.eq(s.ls("partial"), [])
@@ -258,45 +276,34 @@ def test_blob_that_breaks_off(t):
 
 @cases(other_start=lambda n: f"bytes 5-{n - 1}/{n}", other_size=lambda n: f"bytes 1048576-{n - 1}/{n + 1}",
        nonsense=lambda n: "bytes 1-0/0", absent=lambda n: None)
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_wrong_ranges(t, content_range):
     lay = big(t)
     reg = FaultRegistry(t, lay)
 
-    def fault(rq, kind, ref):
-        data = reg.blob(ref) if kind == "blobs" else b""
-        if len(data) < BIG:
-            return False
+    def answer(rq, data):
         if not rq.headers.get("Range"):
-            rq.reply(200, data[:1 << 20], Content_Length=str(len(data)))
-            rq.close_connection = True
-            return True
+            break_off(rq, data)
+            return
         value = content_range(len(data))
         rq.reply(206, data[1 << 20:], **({"Content_Range": value} if value else {}))
-        return True
-    reg.fault = fault
+    answer_large(reg, answer)
     s = Store(t)
     t.fails(s("pull", *PLAIN, reg.source), bailey=[])
     s.check()
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_blob_of_another_content(t):
     lay = big(t)
     reg = FaultRegistry(t, lay)
     s = Store(t)
 
-    def fault(rq, kind, ref):
-        data = reg.blob(ref) if kind == "blobs" else b""
-        if len(data) < BIG:
-            return False
+    def answer(rq, data):
         wrong = bytearray(data)
         wrong[len(data) // 2] ^= 1
         rq.reply(200, bytes(wrong))
-        return True
-    reg.fault = fault
+    answer_large(reg, answer)
     t.fails(s("pull", *PLAIN, reg.source), "digest", reg.layer(1))
     t.lacks(s.ls("partial"), reg.layer(1).replace(":", "-"), "what is kept")
     s.check()
@@ -304,8 +311,7 @@ def test_blob_of_another_content(t):
     must(s("pull", *PLAIN, reg.source))
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_blob_of_another_length(t):
     lay = layout_basic(t)
     reg = FaultRegistry(t, lay)
@@ -335,8 +341,7 @@ def test_blob_of_another_length(t):
     s.check()
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_partial_content_that_is_wrong(t):
     """What was kept is checked with the rest, and dropped when it does not fit."""
     lay = big(t)
@@ -357,8 +362,7 @@ def test_partial_content_that_is_wrong(t):
 # ---- waiting ----
 
 @cases(busy=429, unavailable=503, error=500)
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_try_again(t, status):
     lay = layout_basic(t)
     seen = {}
@@ -386,8 +390,7 @@ def test_try_again(t, status):
 
 
 @cases(silent=0, slow=20)
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_stall(t, pieces):
     """A body that does not come, or in drops, ends in the time limit, not never."""
     lay = layout_basic(t)
@@ -410,8 +413,7 @@ def test_stall(t, pieces):
     t.fails(r, "the transfer stalls")
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_nobody_answers(t):
     s = Store(t)
     t.fails(s("pull", "--tls-verify=false", "--retries", "1", f"docker://127.0.0.1:{free_port()}/x"),
@@ -429,8 +431,7 @@ def test_nobody_answers(t):
 # ---- tokens and credentials ----
 
 @cases(anonymous=None, user=(("bob", "secret"),))
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_token(t, user):
     lay = big(t, layers=2)
     tokens = TokenServer(t, user)
@@ -454,8 +455,7 @@ def test_token(t, user):
         t.lacks(rq[2].get("Authorization", ""), "Basic", "what the registry gets")
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_token_that_expires(t):
     lay = layout_basic(t, more=[make_tar([entry("b", "b")])])
     tokens = TokenServer(t)
@@ -473,8 +473,7 @@ def test_token_that_expires(t):
     t.eq(tokens.issued, 2)
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_identity_token(t):
     lay = layout_basic(t)
     tokens = TokenServer(t)
@@ -489,8 +488,7 @@ def test_identity_token(t):
 
 @cases(no_token={"x": 1}, number={"token": 5}, newline={"token": "a\r\nX-Evil: 1"}, empty={"token": ""},
        list=[1], huge={"token": "a" * 100000})
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_token_that_is_none(t, body):
     tokens = TokenServer(t)
     tokens.answer = lambda rq: rq.reply(200, body)
@@ -499,8 +497,7 @@ def test_token_that_is_none(t, body):
     t.eq([r for r in reg.requests if "Authorization" in r[2]], [])
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_realm_of_another_host(t):
     """CVE-2026-65388: a registry's realm does not get the registry's credentials, unless auth.json
     has some for that host by its name."""
@@ -519,8 +516,7 @@ def test_realm_of_another_host(t):
     must(s("pull", *PLAIN, "--authfile", auth, reg.source))
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_realms_that_are_refused(t):
     """No TLS where the registry has it, other schemes, redirects, doubtful challenges."""
     certs = Certificates(t)
@@ -553,43 +549,25 @@ def test_realms_that_are_refused(t):
 
 # ---- redirects ----
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_redirect_loses_authorization(t):
     """CVE-2020-15157: blobs may lie elsewhere; who keeps them does not get the token."""
     lay = layout_basic(t)
     tokens = TokenServer(t, ("bob", "secret"))
     store = FaultRegistry(t, lay)
-
-    def fault(rq, kind, ref):
-        if tokens.guard(rq, kind, ref):
-            return True
-        if kind == "blobs":
-            rq.reply(307, Location=f"{store.url}{rq.path}?signature=x%2Fy")
-        return kind == "blobs"
-    reg = FaultRegistry(t, lay, fault)
+    reg = FaultRegistry(t, lay, elsewhere(tokens, lambda rq: f"{store.url}{rq.path}?signature=x%2Fy", 307))
     must(Store(t)("pull", *PLAIN, "--creds", "bob:secret", reg.source))
     t.eq(len(store.requests), 2)
     t.has(store.requests[0][1], "?signature=x%2Fy")
     t.eq([r for r in store.requests if "Authorization" in r[2]], [])
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_redirect_and_back(t):
     """A redirect home by way of a stranger is the stranger's request: it gets no token."""
     lay = layout_basic(t)
-    tokens = TokenServer(t)
-
-    def fault(rq, kind, ref):
-        if rq.path.endswith("?back"):
-            return False
-        if tokens.guard(rq, kind, ref):
-            return True
-        if kind == "blobs":
-            rq.reply(302, Location=f"{stranger.url}{rq.path}")
-        return kind == "blobs"
-    reg = FaultRegistry(t, lay, fault)
+    moved = elsewhere(TokenServer(t), lambda rq: f"{stranger.url}{rq.path}")
+    reg = FaultRegistry(t, lay, lambda rq, *a: not rq.path.endswith("?back") and moved(rq, *a))
     stranger = Server(t, lambda rq: rq.reply(302, Location=f"{reg.url}{rq.path}?back"))
     must(Store(t)("pull", *PLAIN, reg.source))
     back = reg.asked("?back")
@@ -597,26 +575,16 @@ def test_redirect_and_back(t):
     t.eq([r for r in back if "Authorization" in r[2]], [])
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_redirect_on_the_same_host(t):
     lay = layout_basic(t)
     tokens = TokenServer(t)
-
-    def fault(rq, kind, ref):
-        if tokens.guard(rq, kind, ref):
-            return True
-        if kind == "blobs" and "?again" not in rq.path:
-            rq.reply(302, Location=rq.path + "?again")
-            return True
-        return False
-    reg = FaultRegistry(t, lay, fault)
+    reg = FaultRegistry(t, lay, elsewhere(tokens, lambda rq: rq.path + "?again" if "?" not in rq.path else None))
     must(Store(t)("pull", *PLAIN, reg.source))
     t.eq(tokens.issued, 1)
 
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_redirects_that_are_refused(t):
     certs = Certificates(t)
     lay = layout_basic(t)
@@ -647,8 +615,7 @@ def test_redirects_that_are_refused(t):
 
 # ---- credentials' files ----
 
-@bailey_only("images")
-@timeout(300)
+@pulls()
 def test_auth_files(t):
     """Which file, and which entry of it."""
     lay = layout_basic(t)
@@ -702,18 +669,14 @@ def test_auth_files(t):
 
 # ---- killed ----
 
-@bailey_only("images")
-@timeout(3000)
+@pulls(3000)
 def test_killed_while_pulling(t):
     """SIGKILL at any moment: the store is whole, and the next pull goes on where this one stood."""
     n = moments(t)
     lay = big(t, layers=3, size=BIG + 1)
     reg = FaultRegistry(t, lay)
 
-    def slowly(rq, kind, ref):
-        data = reg.blob(ref) if kind == "blobs" else b""
-        if len(data) < BIG:
-            return False
+    def slowly(rq, data):
         first = int((rq.headers.get("Range") or "bytes=0-")[6:-1])
         rq.send_response(206 if first else 200)
         rq.send_header("Content-Length", str(len(data) - first))
@@ -724,8 +687,7 @@ def test_killed_while_pulling(t):
             piece = data[at:at + 65536]
             rq.wfile.write(piece)
             time.sleep(0.01)
-        return True
-    reg.fault = slowly
+    answer_large(reg, slowly)
     s = Store(t)
     rng = random.Random(int.from_bytes(hashlib.sha256(t.mark.encode()).digest()[:4], "big"))
     began = time.monotonic()

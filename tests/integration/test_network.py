@@ -23,6 +23,25 @@ def tools(t, *names):
         t.need(shutil.which(n, path=path), f"no {n} here (tools/deps test)")
 
 
+def strace(t, *options_and_verb, out="/dev/null"):
+    """The verb of bailey's under strace; what stands before "--" is strace's."""
+    at = options_and_verb.index("--")
+    return subprocess.Popen(["strace", "-qq", "-o", out, *options_and_verb[:at],
+                             *t.runtime.argv(*options_and_verb[at + 1:])],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=TRACED)
+
+
+def kills(t, calls, most, *verb):
+    """Runs the verb with SIGKILL at its first call of that kind, at its second, until there is none left."""
+    for when in range(1, most):
+        code = strace(t, "-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={when}", "--",
+                      *verb).wait(timeout=60)
+        yield f"after SIGKILL at {calls} {when}"
+        if code == 0:
+            return
+    t.true(False, f"more than {most} of {calls}")
+
+
 @bailey_only(WHY)
 @timeout(180)
 def test_bridge(t):
@@ -165,20 +184,12 @@ def test_killed_at(t, call):
     before = links()
     c = t.container("/probe", "sleep")
     c._write()
-    for when in range(1, 80):
-        r = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                            f"inject={call}:signal=KILL:when={when}",
-                            *t.runtime.argv("run", "--bundle", c.bundle.path, "--detach", "--network", "bridge",
-                                            "-p", "8080:80", "-p", "8080:80/udp", c.id)],
-                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                           timeout=60, env=TRACED)
+    for when in kills(t, call, 80, "run", "--bundle", c.bundle.path, "--detach", "--network", "bridge",
+                      "-p", "8080:80", "-p", "8080:80/udp", c.id):
         must(c.delete("--force"))
-        wait(lambda: links() == before, f"end of the links after SIGKILL at {call} {when}")
-        t.eq((claims(), elements()), ([], 0), f"after SIGKILL at {call} {when}")
+        wait(lambda: links() == before, f"end of the links {when}")
+        t.eq((claims(), elements()), ([], 0), when)
         t.eq(os.path.exists(os.path.join(t.root, c.id)), False, "state")
-        if r.returncode == 0:
-            break
-    t.eq(r.returncode, 0, "all of them were tried")
 
 
 @bailey_only(WHY)
@@ -187,16 +198,11 @@ def test_killed_delete(t):
     tools(t, "strace", "nft")
     n = Net(t)
     c = t.container("/probe", "sleep")
-    for when in range(1, 30):
-        n.run(c, "--network", "bridge", "-p", "8080:80/udp")
-        r = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", "trace=sendto,unlinkat", "-e",
-                            f"inject=sendto,unlinkat:signal=KILL:when={when}",
-                            *t.runtime.argv("delete", "--force", c.id)], timeout=60, env=TRACED)
+    n.run(c, "--network", "bridge", "-p", "8080:80/udp")
+    for when in kills(t, "sendto,unlinkat", 30, "delete", "--force", c.id):
         must(c.delete("--force"))
-        t.eq((claims(), elements(), links()), ([], 0, ["bailey0", "lo"]), f"SIGKILL at {when}")
-        if r.returncode == 0:
-            break
-    t.eq(r.returncode, 0, "all of them were tried")
+        t.eq((claims(), elements(), links()), ([], 0, ["bailey0", "lo"]), when)
+        n.run(c, "--network", "bridge", "-p", "8080:80/udp")
 
 
 @bailey_only(WHY)
@@ -259,8 +265,7 @@ def test_rules_between_look_and_removal(t):
     c, out = t.container(), os.path.join(t.tmp, "trace")
 
     def delete(*inject):
-        return subprocess.Popen(["strace", "-qq", "-o", out, "-e", "trace=sendto", *inject,
-                                 *t.runtime.argv("delete", "--force", c.id)], env=TRACED)
+        return strace(t, "-e", "trace=sendto", *inject, "--", "delete", "--force", c.id, out=out)
     n.run(c, "--network", "bridge", "-p", "8080:80")
     t.eq(delete().wait(timeout=60), 0)
     with open(out, encoding="utf-8") as f:
@@ -662,19 +667,10 @@ def test_openvswitch_killed(t):
     c = t.container("/probe", "sleep")
     c._write()
     for call in ("wait4", "execve", "clone,fork,vfork"):
-        for when in range(1, 9):
-            r = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                                f"inject={call}:signal=KILL:when={when}",
-                                *t.runtime.argv("run", "--bundle", c.bundle.path, "--detach", "--network", "red",
-                                                c.id)],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               timeout=60, env=TRACED)
+        for when in kills(t, call, 9, "run", "--bundle", c.bundle.path, "--detach", "--network", "red", c.id):
             must(c.delete("--force"))
-            wait(lambda: links() == before, f"end of the links after SIGKILL at {call} {when}")
-            t.eq((switch_ports(), claims()), ([], []), f"after SIGKILL at {call} {when}")
-            if r.returncode == 0:
-                break
-        t.eq(r.returncode, 0, f"all of {call} were tried")
+            wait(lambda: links() == before, f"end of the links {when}")
+            t.eq((switch_ports(), claims()), ([], []), when)
 
 
 @bailey_only(WHY)
@@ -695,9 +691,8 @@ def test_nothing_without_it(t):
     c = t.container("/probe", "exit", "0")
     c._write()
     out = os.path.join(t.tmp, "trace")
-    subprocess.run(["strace", "-f", "-o", out, "-e", "trace=open,openat,socket",
-                    *t.runtime.argv("run", "--bundle", c.bundle.path, c.id)], check=True, timeout=60,
-                   env=TRACED)
+    t.eq(strace(t, "-f", "-e", "trace=open,openat,socket", "--", "run", "--bundle", c.bundle.path, c.id,
+                out=out).wait(timeout=60), 0)
     with open(out) as f:
         trace = f.read()
     t.has(trace, "config.json")
