@@ -272,7 +272,7 @@ int vm_blk_new(const struct vm_disk *disk, struct virtio_device **ret, struct er
 	memcpy(b->serial, disk->serial, sizeof(b->serial));
 	b->config = (struct virtio_blk_config){
 		.capacity = b->sectors,
-		.seg_max = QUEUE_SIZE_MAX - 2,
+		.seg_max = QUEUE_SIZE - 2,
 		.max_discard_sectors = INT_MAX / SECTOR,
 		.max_discard_seg = RANGES_MAX,
 		.discard_sector_alignment = 8,

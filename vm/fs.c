@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <linux/virtio_fs.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,14 +106,12 @@ static void report(struct worker *w, const char *why, unsigned epoch)
 
 static void serve(struct worker *w, struct fuse_worker *f)
 {
-	struct pollfd p = { .fd = w->fs->d.kick[w->q], .events = POLLIN };
-
 	while (!__atomic_load_n(&w->fs->stop, __ATOMIC_ACQUIRE)) {
 		const char *why = NULL;
 		unsigned epoch;
 		uint64_t count;
 
-		if (poll(&p, 1, -1) < 0 || read(p.fd, &count, sizeof(count)) < 0)
+		if (read(w->fs->d.kick[w->q], &count, sizeof(count)) < 0)
 			continue;
 		pthread_mutex_lock(&w->lock);
 		epoch = w->epoch;
@@ -245,6 +242,7 @@ static void fs_free(struct virtio_device *d)
 static const struct virtio_ops fs_ops = {
 	.name = "fs",
 	.id = VIRTIO_ID_FS_,
+	.queue_size = QUEUE_SIZE_MAX, /* a request of FUSE_DATA_PAGES and its headers */
 	.config_size = sizeof(struct virtio_fs_config),
 	.config_read = fs_config_read,
 	.start = fs_start,

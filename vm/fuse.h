@@ -12,8 +12,9 @@
  *
  * Chosen: attributes and names are believed for one second; data is kept by the guest as long as
  * an open finds the file unchanged; what is written reaches the host's page cache at once (no
- * write-back cache); locks are the guest's own; POSIX ACLs are refused (EOPNOTSUPP) and not shown;
- * of extended attributes user.* and security.capability exist.
+ * write-back cache), and close(2) asks again only where the host's file system could refuse there;
+ * locks are the guest's own; POSIX ACLs are refused (EOPNOTSUPP) and not shown; of extended
+ * attributes user.* and security.capability exist.
  *
  * What a worker needs, in the user namespace that owns the exported mounts (vm/jail.c gives it):
  *
@@ -36,7 +37,7 @@
 #include "base/err.h"
 
 /* The longest request or reply that carries data; what fits the segments of a queue. */
-#define FUSE_DATA_PAGES 252
+#define FUSE_DATA_PAGES 256
 #define FUSE_DATA_MAX	(FUSE_DATA_PAGES * 4096u)
 
 struct fuse_server;

@@ -4,6 +4,7 @@
 #include <linux/virtio_mmio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
 #include "base/alloc.h"
@@ -15,6 +16,8 @@
 #define TSS	     0xfffbd000ull
 #define IO_APIC_PINS 24
 #define CPUID_MAX    256
+/* Behind those of the memory. */
+#define WINDOWS_SLOT 2
 
 int kvm_ioctl(int fd, unsigned long request, uintptr_t arg)
 {
@@ -37,6 +40,7 @@ static const struct {
 	}
 	CAP(IRQCHIP),
 	CAP(USER_MEMORY),
+	CAP(READONLY_MEM),
 	CAP(SET_TSS_ADDR),
 	CAP(SET_IDENTITY_MAP_ADDR),
 	CAP(EXT_CPUID),
@@ -123,22 +127,52 @@ int kvm_set_memory(int vm, const struct guest_memory *m, struct err *e)
 	return 0;
 }
 
+int kvm_map_windows(int vm, const void *windows, uint64_t size, struct err *e)
+{
+	struct kvm_userspace_memory_region slot = { .slot = WINDOWS_SLOT,
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = VM_MMIO_BASE,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)windows };
+	int r = size ? kvm_ioctl(vm, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&slot) : 0;
+	return r < 0 ? err_errno(e, -r, "virtual machine: show the devices' windows") : 0;
+}
+
+/* A write of value at gpa signals fd and goes no further. */
+static int bind_write(int vm, uint64_t gpa, uint32_t value, int fd)
+{
+	struct kvm_ioeventfd io = { .datamatch = value,
+		.addr = gpa,
+		.len = 4,
+		.fd = fd,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH };
+	return kvm_ioctl(vm, KVM_IOEVENTFD, (uintptr_t)&io);
+}
+
+static int drop_acknowledgements(int vm, uint64_t base)
+{
+	/* KVM keeps what the descriptor stands for. */
+	_cleanup_close_ int nobody = eventfd(0, EFD_CLOEXEC);
+	if (nobody < 0)
+		return -errno;
+	return bind_write(vm, base + VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING, nobody);
+}
+
 int kvm_bind_device(
     int vm, const struct virtio_device *d, uint64_t base, uint32_t gsi, struct err *e)
 {
 	for (unsigned q = 0; q < d->ops->n_queues; q++) {
-		struct kvm_ioeventfd io = { .datamatch = q,
-			.addr = base + VIRTIO_MMIO_QUEUE_NOTIFY,
-			.len = 4,
-			.fd = d->kick[q],
-			.flags = KVM_IOEVENTFD_FLAG_DATAMATCH };
-		int r = kvm_ioctl(vm, KVM_IOEVENTFD, (uintptr_t)&io);
+		int r = bind_write(vm, base + VIRTIO_MMIO_QUEUE_NOTIFY, q, d->kick[q]);
 		if (r < 0)
 			return err_errno(
 			    e, -r, "virtual machine: %s: ioeventfd of queue %u", d->ops->name, q);
 	}
+	int r = drop_acknowledgements(vm, base);
+	if (r < 0)
+		return err_errno(
+		    e, -r, "virtual machine: %s: ioeventfd of acknowledgements", d->ops->name);
 	struct kvm_irqfd irq = { .fd = (uint32_t)d->irq, .gsi = gsi };
-	int r = kvm_ioctl(vm, KVM_IRQFD, (uintptr_t)&irq);
+	r = kvm_ioctl(vm, KVM_IRQFD, (uintptr_t)&irq);
 	return r < 0 ? err_errno(e, -r, "virtual machine: %s: irqfd of line %u", d->ops->name, gsi)
 		     : 0;
 }

@@ -16,8 +16,11 @@ int kvm_check(int kvm, unsigned vcpus, struct err *e);
  * descriptor. */
 int kvm_create_vm(int kvm, struct err *e);
 int kvm_set_memory(int vm, const struct guest_memory *m, struct err *e);
+/* Shows the guest size bytes at VM_MMIO_BASE: it reads them without an exit; writes exit. Size 0:
+ * nothing to show. */
+int kvm_map_windows(int vm, const void *windows, uint64_t size, struct err *e);
 /* Binds the device's eventfds: an ioeventfd per queue at the window's QueueNotify, its irq to the
- * interrupt line gsi. */
+ * interrupt line gsi. Has KVM drop the acknowledgements of used buffers (mmio_page.c). */
 int kvm_bind_device(
     int vm, const struct virtio_device *d, uint64_t base, uint32_t gsi, struct err *e);
 

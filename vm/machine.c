@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -16,6 +17,7 @@
 #include "vm/vcpu.h"
 
 #define VCPU_STACK (256u << 10)
+#define WINDOWS	   (VM_DEVICES_MAX * VM_MMIO_SIZE)
 
 /* The argument of a device's worker threads' prepare. */
 struct worker {
@@ -27,6 +29,7 @@ struct machine {
 	struct machine_config config;
 	int vm;
 	struct guest_memory memory;
+	uint8_t *windows; /* what the devices' windows show, WINDOWS bytes */
 	struct bus bus;
 	struct worker workers[VM_DEVICES_MAX];
 	struct vcpu vcpus[VM_VCPUS_MAX];
@@ -84,6 +87,11 @@ int machine_new(const struct machine_config *c, struct machine **ret, struct err
 	r = kvm_set_memory(m->vm, &m->memory, e);
 	if (r < 0)
 		return r;
+	void *windows =
+	    mmap(NULL, WINDOWS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (windows == MAP_FAILED)
+		return err_errno(e, errno, "virtual machine: map the devices' windows");
+	m->windows = windows;
 	r = make_vcpus(m, e);
 	if (r < 0)
 		return r;
@@ -104,6 +112,8 @@ void machine_free(struct machine *m)
 	if (m->vm >= 0)
 		close(m->vm);
 	guest_memory_free(&m->memory);
+	if (m->windows)
+		munmap(m->windows, WINDOWS);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
@@ -121,7 +131,7 @@ int machine_add(struct machine *m, struct virtio_device *d, struct err *e)
 		r = err_set(e, ENOSPC, "virtual machine: %s: more than %d devices", d->ops->name,
 		    VM_DEVICES_MAX);
 	else
-		r = virtio_attach(d, &m->memory, e);
+		r = virtio_attach(d, &m->memory, m->windows + m->bus.n * VM_MMIO_SIZE, e);
 	if (r >= 0)
 		r = kvm_bind_device(m->vm, d, bus_window(m->bus.n), VM_IRQ_BASE + m->bus.n, e);
 	if (r < 0) {
@@ -140,6 +150,9 @@ int machine_load(struct machine *m, struct err *e)
 	const struct boot_files files = { c->kernel, c->kernel_name, c->initrd, c->cmdline };
 
 	int r = boot_load(&files, &m->memory, &entry, e);
+	if (r < 0)
+		return r;
+	r = kvm_map_windows(m->vm, m->windows, m->bus.n * VM_MMIO_SIZE, e);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < m->bus.n; i++)

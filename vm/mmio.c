@@ -1,6 +1,6 @@
 /*
- * The virtio-mmio transport (virtio 1.2, 4.2.2): the register file that the driver sees, the steps
- * of the device's life (3.1.1), and what wakes whom.
+ * The virtio-mmio transport (virtio 1.2, 4.2.2): the registers that the driver writes, the steps of
+ * the device's life (3.1.1), and what wakes whom. What it reads is mmio_page.c's.
  *
  * Everything that the driver configures is latched: features at FEATURES_OK, a queue's registers
  * once it is ready, all of it at DRIVER_OK. Later writes change nothing until reset. Locks are
@@ -18,44 +18,13 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "vm/virtio.h"
+#include "vm/mmio.h"
 
-#define MAGIC	   0x74726976 /* "virt" */
-#define VENDOR	   0x59454c42 /* "BLEY" */
-#define VERSION	   2
 #define SERVED_MAX 16 /* requests of one notification, before others get their turn */
 
 #define COMMON_FEATURES                                                     \
 	(1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC | \
 	    1ull << VIRTIO_RING_F_EVENT_IDX)
-
-struct queue_registers {
-	uint32_t num;
-	bool ready;
-	uint64_t desc, avail, used;
-};
-
-/* What the owner's loop is told with a queue's eventfd. */
-struct queue_owner {
-	struct virtio_device *d;
-	unsigned q;
-};
-
-struct virtio_registers {
-	pthread_mutex_t lock;
-	uint32_t status; /* atomic: NEEDS_RESET comes from the owner's thread */
-	uint32_t device_features_sel, driver_features_sel, queue_sel;
-	uint64_t driver_features; /* as written */
-	struct queue_registers queues[VIRTIO_QUEUES_MAX];
-	struct queue_owner owners[VIRTIO_QUEUES_MAX];
-	bool activated; /* ops->activate has succeeded since the last reset */
-	bool warned;
-};
-
-static uint32_t status(const struct virtio_device *d)
-{
-	return __atomic_load_n(&d->regs->status, __ATOMIC_ACQUIRE);
-}
 
 static void signal_fd(int fd)
 {
@@ -66,10 +35,13 @@ static void signal_fd(int fd)
 		return;
 }
 
-static void interrupt(struct virtio_device *d, uint32_t why)
+static void interrupt_for_state(struct virtio_device *d, bool driver_ok)
 {
-	__atomic_or_fetch(&d->interrupt_status, why, __ATOMIC_SEQ_CST);
-	signal_fd(d->irq);
+	if (driver_ok)
+		__atomic_or_fetch(&d->interrupt_status, VIRTIO_MMIO_INT_CONFIG, __ATOMIC_SEQ_CST);
+	mmio_page_show_state(d);
+	if (driver_ok)
+		signal_fd(d->irq);
 }
 
 /* ---- for devices ---- */
@@ -88,7 +60,7 @@ void virtio_leave(struct virtio_device *d)
 void virtio_interrupt(struct virtio_device *d, struct virtqueue *q)
 {
 	if (queue_wants_interrupt(q))
-		interrupt(d, VIRTIO_MMIO_INT_VRING);
+		signal_fd(d->irq);
 }
 
 void virtio_kick(struct virtio_device *d, unsigned q)
@@ -121,8 +93,8 @@ void virtio_serve(struct virtio_device *d, unsigned i, struct queue_chain *chain
 void virtio_config_changed(struct virtio_device *d)
 {
 	__atomic_add_fetch(&d->config_generation, 1, __ATOMIC_SEQ_CST);
-	if (d->regs && status(d) & VIRTIO_CONFIG_S_DRIVER_OK)
-		interrupt(d, VIRTIO_MMIO_INT_CONFIG);
+	if (d->regs)
+		interrupt_for_state(d, mmio_driver_ok(d));
 }
 
 void virtio_broken(struct virtio_device *d, const char *why)
@@ -131,8 +103,7 @@ void virtio_broken(struct virtio_device *d, const char *why)
 	    __atomic_fetch_or(&d->regs->status, VIRTIO_CONFIG_S_NEEDS_RESET, __ATOMIC_SEQ_CST);
 
 	d->active = false;
-	if (before & VIRTIO_CONFIG_S_DRIVER_OK)
-		interrupt(d, VIRTIO_MMIO_INT_CONFIG);
+	interrupt_for_state(d, before & VIRTIO_CONFIG_S_DRIVER_OK);
 	/* Once: the guest could fill the log with it. */
 	if (!d->regs->warned)
 		log_warning("virtual machine: %s device stopped, its driver erred: %s",
@@ -165,7 +136,8 @@ static void on_kick(void *arg, uint32_t events)
 
 static int attach_queue(struct virtio_device *d, unsigned q, struct err *e)
 {
-	d->kick[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	/* Without a loop a thread of the queue's own sleeps in read(2). */
+	d->kick[q] = eventfd(0, EFD_CLOEXEC | (d->loop ? EFD_NONBLOCK : 0));
 	if (d->kick[q] < 0)
 		return err_errno(e, errno, "make an eventfd for device %s", d->ops->name);
 	d->regs->owners[q] = (struct queue_owner){ .d = d, .q = q };
@@ -174,7 +146,8 @@ static int attach_queue(struct virtio_device *d, unsigned q, struct err *e)
 	return loop_add(d->loop, d->kick[q], EPOLLIN, on_kick, &d->regs->owners[q], e);
 }
 
-int virtio_attach(struct virtio_device *d, const struct guest_memory *mem, struct err *e)
+int virtio_attach(
+    struct virtio_device *d, const struct guest_memory *mem, void *page, struct err *e)
 {
 	pthread_mutexattr_t recursive;
 	int r = 0;
@@ -185,7 +158,10 @@ int virtio_attach(struct virtio_device *d, const struct guest_memory *mem, struc
 	for (unsigned q = 0; q < VIRTIO_QUEUES_MAX; q++)
 		d->kick[q] = -EBADF;
 	d->regs = xcalloc(1, sizeof(*d->regs));
+	d->regs->page = page;
 	pthread_mutex_init(&d->regs->lock, NULL);
+	pthread_mutex_init(&d->regs->page_lock, NULL);
+	mmio_page_show(d);
 	pthread_mutexattr_init(&recursive);
 	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&d->owner, &recursive);
@@ -213,6 +189,7 @@ void virtio_detach(struct virtio_device *d)
 	closep(&d->irq);
 	d->irq = -EBADF;
 	pthread_mutex_destroy(&d->owner);
+	pthread_mutex_destroy(&d->regs->page_lock);
 	pthread_mutex_destroy(&d->regs->lock);
 	free(d->regs);
 	d->regs = NULL;
@@ -224,7 +201,7 @@ int virtio_start(
 	return d->ops->start ? d->ops->start(d, prepare, arg, e) : 0;
 }
 
-static uint64_t offered(const struct virtio_device *d)
+uint64_t mmio_offered(const struct virtio_device *d)
 {
 	return d->ops->features | COMMON_FEATURES;
 }
@@ -288,7 +265,7 @@ static void activate(struct virtio_device *d)
 
 static void write_status(struct virtio_device *d, uint32_t v)
 {
-	uint32_t old = status(d), new = v & ~old;
+	uint32_t old = mmio_status(d), new = v & ~old;
 
 	if (v == 0) {
 		reset(d);
@@ -300,7 +277,7 @@ static void write_status(struct virtio_device *d, uint32_t v)
 	if (new &VIRTIO_CONFIG_S_FEATURES_OK) {
 		uint64_t f = d->regs->driver_features;
 
-		if ((f & ~offered(d)) || !(f >> VIRTIO_F_VERSION_1 & 1))
+		if ((f & ~mmio_offered(d)) || !(f >> VIRTIO_F_VERSION_1 & 1))
 			new &= ~(uint32_t)VIRTIO_CONFIG_S_FEATURES_OK;
 		else
 			d->driver_features = f;
@@ -314,43 +291,6 @@ static void write_status(struct virtio_device *d, uint32_t v)
 
 /* ---- registers ---- */
 
-static uint32_t read_register(struct virtio_device *d, unsigned offset)
-{
-	const struct virtio_registers *r = d->regs;
-	bool queue = r->queue_sel < d->ops->n_queues;
-
-	switch (offset) {
-	case VIRTIO_MMIO_MAGIC_VALUE:
-		return MAGIC;
-	case VIRTIO_MMIO_VERSION:
-		return VERSION;
-	case VIRTIO_MMIO_DEVICE_ID:
-		return d->ops->id;
-	case VIRTIO_MMIO_VENDOR_ID:
-		return VENDOR;
-	case VIRTIO_MMIO_DEVICE_FEATURES:
-		return r->device_features_sel > 1
-			   ? 0
-			   : (uint32_t)(offered(d) >> (32 * r->device_features_sel));
-	case VIRTIO_MMIO_QUEUE_NUM_MAX:
-		return queue ? QUEUE_SIZE_MAX : 0;
-	case VIRTIO_MMIO_QUEUE_READY:
-		return queue && r->queues[r->queue_sel].ready;
-	case VIRTIO_MMIO_INTERRUPT_STATUS:
-		return __atomic_load_n(&d->interrupt_status, __ATOMIC_SEQ_CST);
-	case VIRTIO_MMIO_STATUS:
-		return status(d);
-	case VIRTIO_MMIO_SHM_LEN_LOW:
-	case VIRTIO_MMIO_SHM_LEN_HIGH:
-	case VIRTIO_MMIO_SHM_BASE_LOW:
-	case VIRTIO_MMIO_SHM_BASE_HIGH:
-		return UINT32_MAX; /* no such region */
-	case VIRTIO_MMIO_CONFIG_GENERATION:
-		return __atomic_load_n(&d->config_generation, __ATOMIC_SEQ_CST);
-	}
-	return 0;
-}
-
 static void set_half(uint64_t *v, bool high, uint32_t half)
 {
 	*v = high ? (*v & UINT32_MAX) | (uint64_t)half << 32 : (*v & ~(uint64_t)UINT32_MAX) | half;
@@ -362,7 +302,7 @@ static void write_queue_register(struct virtio_device *d, unsigned offset, uint3
 {
 	struct virtio_registers *r = d->regs;
 	struct queue_registers *q = &r->queues[r->queue_sel % VIRTIO_QUEUES_MAX];
-	uint32_t st = status(d);
+	uint32_t st = mmio_status(d);
 
 	if (r->queue_sel >= d->ops->n_queues || !(st & VIRTIO_CONFIG_S_FEATURES_OK) ||
 	    (st & VIRTIO_CONFIG_S_DRIVER_OK))
@@ -405,7 +345,7 @@ static void write_register(struct virtio_device *d, unsigned offset, uint32_t v)
 		r->driver_features_sel = v;
 		break;
 	case VIRTIO_MMIO_DRIVER_FEATURES:
-		if (r->driver_features_sel <= 1 && !(status(d) & VIRTIO_CONFIG_S_FEATURES_OK))
+		if (r->driver_features_sel <= 1 && !(mmio_status(d) & VIRTIO_CONFIG_S_FEATURES_OK))
 			set_half(&r->driver_features, r->driver_features_sel, v);
 		break;
 	case VIRTIO_MMIO_QUEUE_SEL:
@@ -437,23 +377,6 @@ static bool in_config(const struct virtio_device *d, uint64_t offset, unsigned l
 	return true;
 }
 
-void virtio_mmio_read(struct virtio_device *d, uint64_t offset, void *buf, unsigned len)
-{
-	unsigned at;
-	uint32_t v;
-
-	memset(buf, 0, len);
-	pthread_mutex_lock(&d->regs->lock);
-	if (in_config(d, offset, len, &at)) {
-		if (d->ops->config_read)
-			d->ops->config_read(d, at, buf, len);
-	} else if (offset < VIRTIO_MMIO_CONFIG && offset % 4 == 0 && len == 4) {
-		v = read_register(d, (unsigned)offset);
-		memcpy(buf, &v, sizeof(v));
-	}
-	pthread_mutex_unlock(&d->regs->lock);
-}
-
 void virtio_mmio_write(struct virtio_device *d, uint64_t offset, const void *buf, unsigned len)
 {
 	unsigned at;
@@ -467,5 +390,6 @@ void virtio_mmio_write(struct virtio_device *d, uint64_t offset, const void *buf
 		memcpy(&v, buf, sizeof(v));
 		write_register(d, (unsigned)offset, v);
 	}
+	mmio_page_show(d);
 	pthread_mutex_unlock(&d->regs->lock);
 }

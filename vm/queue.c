@@ -36,7 +36,7 @@ int queue_start(struct virtqueue *q, const struct guest_memory *m, uint16_t size
 {
 	*q = (struct virtqueue){ .mem = m, .size = size, .event_idx = event_idx };
 	if (size == 0 || size > QUEUE_SIZE_MAX || (size & (size - 1)))
-		return refuse(q, "queue size is no power of two up to 256");
+		return refuse(q, "queue size is no power of two up to 512");
 	if (desc % 16 || avail % 2 || used % 4)
 		return refuse(q, "a ring's address is not aligned");
 	q->desc = guest_ptr(m, desc, size * sizeof(struct vring_desc));

@@ -9,7 +9,8 @@
 
 #include "vm/memory.h"
 
-#define QUEUE_SIZE_MAX 256 /* descriptors, and so segments of a chain */
+#define QUEUE_SIZE     256 /* that a device offers which asks for no other */
+#define QUEUE_SIZE_MAX 512 /* descriptors, and so segments of a chain */
 
 struct vring_desc;
 struct vring_avail;

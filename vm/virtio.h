@@ -33,8 +33,9 @@ struct virtio_ops {
 	uint32_t id;	   /* VIRTIO_ID_* */
 	uint64_t features; /* offered beside VERSION_1, INDIRECT_DESC and EVENT_IDX */
 	unsigned n_queues;
-	/* Configuration space; offset and len are within config_size. NULL write: read-only. On a
-	 * vCPU's thread, without the owner's lock. */
+	unsigned queue_size; /* the largest to offer, 0: QUEUE_SIZE */
+	/* Configuration space; offset and len are within config_size. NULL write: read-only.
+	 * Written on a vCPU's thread, read on any, with or without the owner's lock. */
 	size_t config_size;
 	void (*config_read)(struct virtio_device *d, unsigned offset, void *buf, unsigned len);
 	void (*config_write)(
@@ -60,8 +61,8 @@ struct virtio_ops {
 struct virtio_device {
 	const struct virtio_ops *ops;
 	/* The owner's loop: the transport watches kick[] there and calls notify. NULL: the device
-	 * has several owners (fs), watches kick[] itself (from `start` on) and locks in its own
-	 * way. */
+	 * has several owners (fs), waits for kick[] itself (from `start` on; reads of it block) and
+	 * locks in its own way. */
 	struct loop *loop;
 	pthread_mutex_t owner; /* recursive */
 	const struct guest_memory *mem;
@@ -70,7 +71,7 @@ struct virtio_device {
 	int irq;		     /* eventfd, irqfd of the device's interrupt line */
 	uint64_t driver_features;    /* negotiated, latched at FEATURES_OK */
 	unsigned config_generation;  /* atomic */
-	uint32_t interrupt_status;   /* atomic */
+	uint32_t interrupt_status;   /* atomic; VIRTIO_MMIO_INT_CONFIG or 0 */
 	/* Between DRIVER_OK and reset, and not broken. Changes under the owner's lock. */
 	bool active;
 	/* registers of the driver before they are latched, and their lock: mmio.c's */
@@ -105,14 +106,16 @@ void virtio_config_copy(const void *config, size_t size, unsigned offset, void *
 /* ---- transport ---- */
 
 /* Eventfds and register file. d->ops is set, and d->loop if it has one (kick[] is watched there
- * from now on); mem is the machine's. To be called before the loop runs. */
-int virtio_attach(struct virtio_device *d, const struct guest_memory *mem, struct err *e);
+ * from now on); mem is the machine's, and so is page: VM_PAGE bytes, aligned, which show the guest
+ * what the registers read. To be called before the loop runs. */
+int virtio_attach(
+    struct virtio_device *d, const struct guest_memory *mem, void *page, struct err *e);
 /* The opposite; does nothing when the device is not attached. The loop must not run. */
 void virtio_detach(struct virtio_device *d);
 /* ops->start, if there is one: after virtio_attach(), before the machine starts. */
 int virtio_start(
     struct virtio_device *d, int (*prepare)(void *arg, struct err *e), void *arg, struct err *e);
-/* An access by a vCPU at offset of the device's window. Never fails: what is not allowed reads 0
- * and writes nothing. */
+/* An access by a vCPU at offset of the device's window. Never fails: what is not there reads 0,
+ * what is not allowed writes nothing. Reads get here only before the guest has the page mapped. */
 void virtio_mmio_read(struct virtio_device *d, uint64_t offset, void *buf, unsigned len);
 void virtio_mmio_write(struct virtio_device *d, uint64_t offset, const void *buf, unsigned len);

@@ -294,7 +294,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		loop_free(v.loop);
 		return 0;
 	}
-	MUST(virtio_attach(v.d, &v.mem, &e) == 0);
+	MUST(virtio_attach(v.d, &v.mem, v.page, &e) == 0);
 	up(0);
 	while (left)
 		ops[u8() % 8]();

@@ -33,6 +33,7 @@ struct driver {
 	struct guest_memory mem;
 	uint64_t next; /* free memory from here on */
 	struct driver_queue q[VIRTIO_QUEUES_MAX];
+	_Alignas(8) uint8_t page[VM_PAGE]; /* what the device's registers show */
 };
 struct driver_seg {
 	uint64_t gpa;
@@ -153,7 +154,7 @@ static inline void driver_init(
 
 	*v = (struct driver){ .d = d, .loop = loop, .next = 0x1000 };
 	DRIVER_MUST(guest_memory_new(DRIVER_MEMORY, &v->mem, &e) == 0);
-	DRIVER_MUST(virtio_attach(d, &v->mem, &e) == 0);
+	DRIVER_MUST(virtio_attach(d, &v->mem, v->page, &e) == 0);
 	DRIVER_MUST(virtio_start(d, NULL, NULL, &e) == 0);
 	driver_up(v, features);
 }

@@ -273,7 +273,7 @@ TEST(thread_preparation_fails)
 	make_file();
 	CHECK_INT(open_disk(true, O_RDONLY, &e), 0);
 	CHECK_INT(guest_memory_new(DRIVER_MEMORY, &m, &e), 0);
-	CHECK_INT(virtio_attach(dev, &m, &e), 0);
+	CHECK_INT(virtio_attach(dev, &m, v.page, &e), 0);
 	CHECK_INT(virtio_start(dev, refuse, NULL, &e), -EPERM);
 	CHECK_STR(e.msg, "no");
 	dev->ops->free(dev);

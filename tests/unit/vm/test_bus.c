@@ -80,10 +80,11 @@ TEST(windows)
 	struct err e = ERR_INIT;
 	struct guest_memory m;
 	struct virtio_device d[2] = { { .ops = &idle }, { .ops = &idle } };
+	static _Alignas(VM_PAGE) uint8_t pages[2][VM_PAGE];
 	uint8_t buf[8];
 	CHECK_INT(guest_memory_new(2 << 20, &m, &e), 0);
 	for (int i = 0; i < 2; i++) {
-		CHECK_INT(virtio_attach(&d[i], &m, &e), 0);
+		CHECK_INT(virtio_attach(&d[i], &m, pages[i], &e), 0);
 		b.devices[b.n++] = &d[i];
 	}
 	for (uint64_t w = 0; w < 3; w++) {

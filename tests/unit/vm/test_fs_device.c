@@ -226,7 +226,7 @@ TEST(a_thread_that_cannot_begin)
 	client_tree(&tree);
 	d = device("bailey", 2, 0);
 	CHECK_INT(guest_memory_new(DRIVER_MEMORY, &v.mem, &e), 0);
-	CHECK_INT(virtio_attach(d, &v.mem, &e), 0);
+	CHECK_INT(virtio_attach(d, &v.mem, v.page, &e), 0);
 	CHECK_INT(virtio_start(d, refuse, NULL, &e), -EPERM);
 	CHECK_HAS(e.msg, "no thread for you");
 	d->ops->free(d);

@@ -116,7 +116,6 @@ TEST(a_request_and_its_interrupt)
 	CHECK_INT(driver_used(&v, 1, NULL), 0);
 	CHECK_INT(driver_read32(&v, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
 	CHECK(driver_interrupted(&v));
-	CHECK_INT(driver_read32(&v, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
 	CHECK(!driver_interrupted(&v));
 	driver_write32(&v, VIRTIO_MMIO_QUEUE_NOTIFY, 2); /* no such queue */
 	driver_write32(&v, VIRTIO_MMIO_QUEUE_NOTIFY, UINT32_MAX);
@@ -285,29 +284,31 @@ TEST(configuration_space)
 	for (int i = 0; i < 5; i++) {
 		memset(buf, 0xff, 8);
 		virtio_mmio_read(&dev, out[i], buf, 4);
-		CHECK(memcmp(buf, "\0\0\0\0\xff", 5) == 0);
+		CHECK(memcmp(buf, i ? "\0\0\0\0\xff" : "\6\7\10\0\xff", 5) == 0);
 		virtio_mmio_write(&dev, out[i], buf, 4);
 	}
 	CHECK(config[5] == 6 && config[7] == 8);
 	driver_interrupted(&v);
 	virtio_config_changed(&dev);
 	CHECK(driver_read32(&v, VIRTIO_MMIO_CONFIG_GENERATION) != before);
-	CHECK_INT(driver_read32(&v, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_CONFIG);
+	CHECK_INT(driver_read32(&v, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG,
+	    VIRTIO_MMIO_INT_CONFIG);
 	CHECK(driver_interrupted(&v));
+	CHECK_INT(driver_read32(&v, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG, 0);
 	end();
 }
 
-/* Only aligned accesses of four bytes reach registers. */
+/* What is shown is memory, to be read in any way; only aligned writes of four bytes reach
+ * registers. */
 TEST(other_accesses)
 {
 	begin();
 	uint64_t x = UINT64_MAX;
 	virtio_mmio_read(&dev, VIRTIO_MMIO_MAGIC_VALUE, &x, 1);
-	CHECK_INT((uint8_t)x, 0);
-	virtio_mmio_read(&dev, VIRTIO_MMIO_MAGIC_VALUE, &x, 8);
+	CHECK_INT((uint8_t)x, 'v');
+	virtio_mmio_read(&dev, VM_PAGE - 4, &x, 8);
 	CHECK(x == 0);
-	virtio_mmio_read(&dev, VIRTIO_MMIO_MAGIC_VALUE + 1, &x, 4);
-	CHECK_INT((uint32_t)x, 0);
+	x = UINT64_MAX;
 	virtio_mmio_write(&dev, VIRTIO_MMIO_STATUS, &x, 1);
 	virtio_mmio_write(&dev, VIRTIO_MMIO_STATUS, &x, 8);
 	CHECK(dev.active);

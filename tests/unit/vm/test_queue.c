@@ -58,7 +58,7 @@ TEST(start_checks)
 		{ 8, d, a, u, 0 },
 		{ 0, d, a, u, -EINVAL },
 		{ 3, d, a, u, -EINVAL },
-		{ 512, d, a, u, -EINVAL },
+		{ 2 * QUEUE_SIZE_MAX, d, a, u, -EINVAL },
 		{ 65535, d, a, u, -EINVAL },
 		{ 8, d + 8, a, u, -EINVAL },
 		{ 8, d, a + 1, u, -EINVAL },
@@ -134,13 +134,13 @@ TEST(wraps)
 TEST(indirect)
 {
 	begin_size(256, false);
-	struct driver_seg s[257];
-	for (int i = 0; i < 257; i++)
+	struct driver_seg s[QUEUE_SIZE_MAX + 1];
+	for (int i = 0; i < QUEUE_SIZE_MAX + 1; i++)
 		s[i] = (struct driver_seg){ 0x100000 + 16 * i, 16, i > 200 };
-	driver_add_indirect(&v, 0, s, 256); /* all that a chain may have */
+	driver_add_indirect(&v, 0, s, QUEUE_SIZE_MAX); /* all that a chain may have */
 	CHECK_INT(queue_pop(&q, &c), 1);
 	CHECK_INT(c.n_read, 201);
-	CHECK_INT(c.n_write, 55);
+	CHECK_INT(c.n_write, QUEUE_SIZE_MAX - 201);
 	/* After direct descriptors too. */
 	driver_add(&v, 0, s, 2);
 	struct vring_desc *d = driver_desc(&v, 0, v.q[0].next_desc - 1);
@@ -152,7 +152,7 @@ TEST(indirect)
 	CHECK_INT(c.n_read, 2);
 	CHECK_INT(c.read_bytes, 21);
 	CHECK_INT(c.write_bytes, 6);
-	driver_add_indirect(&v, 0, s, 257);
+	driver_add_indirect(&v, 0, s, QUEUE_SIZE_MAX + 1);
 	must_break("too long");
 }
 
