@@ -110,6 +110,7 @@ struct fuse_server {
 	struct fuse_node **buckets;
 	uint32_t n_buckets;
 	uint64_t devices[DEVICES_MAX];
+	bool silent[DEVICES_MAX]; /* the device's close(2) has nothing to tell */
 	unsigned n_devices;
 	int self_fd;
 	/* Negotiated; written under lock, one INIT between resets. */
@@ -192,8 +193,6 @@ void node_moved(struct fuse_server *s, struct fuse_node *parent, const char *nam
 struct fuse_node *node_leaving(struct fuse_server *s, struct fuse_node *parent, const char *name);
 void node_left(struct fuse_server *s, struct fuse_node *n, struct fuse_node *parent,
     const char *name, bool gone);
-/* Inode number as the guest sees it: one number space for all devices. */
-uint64_t node_ino(const struct fuse_node *n, uint64_t ino);
 
 /* Whether there is room for one more: asked before something is made. -ENFILE. */
 int node_room(struct fuse_server *s);
@@ -205,6 +204,15 @@ void nodes_free(struct fuse_server *s);
 int fds_take(struct fuse_server *s);
 void fds_give(struct fuse_server *s);
 void node_put_locked(struct fuse_server *s, struct fuse_node *n);
+
+/* ---- fuse_device.c ---- */
+
+/* Of the device dev, which fd is on; hint: what it may be. With the lock. */
+uint16_t fuse_device_index(struct fuse_server *s, uint64_t dev, uint16_t hint, int fd);
+/* May close(2) fail on the node's file system? */
+bool node_tells_at_close(struct fuse_server *s, const struct fuse_node *n);
+/* Inode number as the guest sees it: one number space for all devices. */
+uint64_t node_ino(const struct fuse_node *n, uint64_t ino);
 
 /* ---- fuse_open.c: handles ---- */
 

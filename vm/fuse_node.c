@@ -159,24 +159,6 @@ static void key_fill(const struct statx *st, struct fuse_key *ret)
 			: 0;
 }
 
-static uint16_t device_index(struct fuse_server *s, uint64_t dev, uint16_t hint)
-{
-	if (hint < s->n_devices && s->devices[hint] == dev)
-		return hint;
-	for (unsigned i = 0; i < s->n_devices; i++)
-		if (s->devices[i] == dev)
-			return (uint16_t)i;
-	if (s->n_devices == DEVICES_MAX)
-		return (uint16_t)(dev % DEVICES_MAX);
-	s->devices[s->n_devices] = dev;
-	return (uint16_t)s->n_devices++;
-}
-
-uint64_t node_ino(const struct fuse_node *n, uint64_t ino)
-{
-	return ino ^ (uint64_t)(uint16_t)(n->device - n->super) << 48;
-}
-
 static struct fuse_node *slot_take(struct fuse_server *s)
 {
 	uint32_t index = s->free_node;
@@ -427,7 +409,7 @@ static struct fuse_node *add(struct fuse_server *s, struct fuse_node *parent, co
 	n->lookups = n->users = 1;
 	n->type = st->stx_mode & S_IFMT;
 	key_fill(st, &n->key);
-	n->device = device_index(s, n->key.dev, parent->device);
+	n->device = fuse_device_index(s, n->key.dev, parent->device, fd);
 	n->mount = st->stx_attributes & st->stx_attributes_mask & STATX_ATTR_MOUNT_ROOT;
 	n->super = n->mount && s->submounts && S_ISDIR(n->type) ? n->device : parent->super;
 	hash_insert(s, n);
@@ -561,7 +543,7 @@ int nodes_init(struct fuse_server *s, int root, struct err *e)
 	n->fd = root;
 	n->type = S_IFDIR;
 	key_fill(&st, &n->key);
-	n->device = n->super = device_index(s, n->key.dev, 0);
+	n->device = n->super = fuse_device_index(s, n->key.dev, 0, root);
 	hash_insert(s, n);
 	s->now.fds++;
 	return 0;

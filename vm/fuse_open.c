@@ -212,8 +212,8 @@ static int open_reply(
 {
 	int e;
 
-	/* Nothing is flushed at close but errors of network file systems. */
-	out->open_flags = keep_cache(n, fd) | (writable ? 0 : FOPEN_NOFLUSH);
+	out->open_flags =
+	    keep_cache(n, fd) | (writable && node_tells_at_close(r->s, n) ? 0 : FOPEN_NOFLUSH);
 	e = handle_new(r->s, n, fd, writable, &out->fh);
 	return e;
 }

@@ -199,6 +199,7 @@ def test_volumes(t):
                     "ls /rw/d | wc -l; rm /rw/d/1*; ls /rw/d | wc -l", opts=["-u", "1000:1001"]))
     t.eq(r.out.split(), ["200", "89"])
     t.eq({os.stat(f"{rw}/d/{n}").st_uid for n in os.listdir(rw + "/d")}, {1000})
+    t.has(must(c.exec("/bin/sh", "-c", "cat /sys/class/bdi/*/read_ahead_kb")).out, "512\n")
 
 
 @MACHINE

@@ -6,6 +6,7 @@
 
 #include "tests/unit/test.h"
 #include "tests/unit/vm/fuse_client.h"
+#include "vm/fuse_internal.h"
 
 static struct client c;
 static char path[512];
@@ -361,6 +362,26 @@ TEST(kept_pages_are_good_only_while_the_file_is_as_it_was)
 	client_stop(&c);
 }
 
+TEST(close_asks_where_it_can_fail)
+{
+	struct fuse_open_in in = { .flags = O_WRONLY };
+	uint64_t n;
+
+	begin();
+	host_file("f", "");
+	CHECK_INT(c_lookup(&c, 1, "f", &n), 0);
+	/* Tests lie on a local file system. */
+	CHECK_INT(CALL(&c, FUSE_OPEN, n, &in), 0);
+	CHECK(REPLY(&c, fuse_open_out)->open_flags & FOPEN_NOFLUSH);
+	c.server->silent[0] = false;
+	CHECK_INT(CALL(&c, FUSE_OPEN, n, &in), 0);
+	CHECK(!(REPLY(&c, fuse_open_out)->open_flags & FOPEN_NOFLUSH));
+	in.flags = O_RDONLY;
+	CHECK_INT(CALL(&c, FUSE_OPEN, n, &in), 0);
+	CHECK(REPLY(&c, fuse_open_out)->open_flags & FOPEN_NOFLUSH);
+	client_stop(&c);
+}
+
 TEST(temporary_files_get_a_name_by_link)
 {
 	struct fuse_create_in in = { .flags = O_RDWR, .mode = S_IFREG | 0600 };
@@ -439,5 +460,6 @@ TEST_MAIN(T(what_is_made_belongs_to_who_asked), T(a_users_request_needs_no_more_
     T(set_group_id_directories), T(set_id_bits_are_killed_when_asked),
     T(file_capabilities_go_with_a_write), T(other_attributes_are_neither_shown_nor_set),
     T(directories_are_read_once_and_from_any_cookie), T(append_follows_the_flags_of_each_write),
-    T(kept_pages_are_good_only_while_the_file_is_as_it_was), T(temporary_files_get_a_name_by_link),
-    T(times_to_the_nanosecond_and_a_birth_time), T(whole_file_systems))
+    T(kept_pages_are_good_only_while_the_file_is_as_it_was), T(close_asks_where_it_can_fail),
+    T(temporary_files_get_a_name_by_link), T(times_to_the_nanosecond_and_a_birth_time),
+    T(whole_file_systems))
