@@ -137,6 +137,7 @@ static const struct {
 	{ "unlink", unlink_all, 0 },
 	{ "write", write_large, 0 },
 	{ "read", read_large, 1 },
+	{ "again", read_large, 0 },
 	{ "random", read_random, 1 },
 };
 
