@@ -7,6 +7,7 @@ from lib.container import must
 from lib.testing import cases, timeout
 
 RUNTIMES = {"runc": "runc", "tested": None}
+SHARES = "buildah"
 
 
 @timeout(240)

@@ -9,6 +9,7 @@ from lib.terminal import open_pty
 from lib.testing import cases, timeout
 
 RUNTIMES = {"runc": "runc", "tested": None}
+SHARES = "containerd"
 
 
 @timeout(180)

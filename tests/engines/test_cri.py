@@ -10,6 +10,7 @@ from lib.pods import EXITED, RUNNING, Pods
 from lib.testing import cases, timeout
 
 RUNTIMES = {"runc": "runc", "tested": None}
+SHARES = "containerd"
 
 
 @timeout(240)

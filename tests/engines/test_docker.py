@@ -11,6 +11,7 @@ from lib.terminal import open_pty
 from lib.testing import cases, timeout
 
 RUNTIMES = {"runc": "runc", "tested": None}
+SHARES = "docker"
 
 
 def _controllers(t, *names):

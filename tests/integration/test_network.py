@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from lib import host, kernel
+from lib import clock, host, kernel
 from lib.container import must
 from lib.net import Net, addresses, bridges_call, claims, elements, end, links, observe, ping, say, sh, wait
 from lib.testing import bailey_only, cases, timeout
@@ -207,12 +207,12 @@ def test_killed_delete(t):
 
 @bailey_only(WHY)
 @timeout(400)
-def test_two_hundred_at_once(t):
+def test_many_at_once(t):
     tools(t, "ip")
     Net(t)
     first = t.container("/probe", "sleep", cgroups_path=False)
     first._write()
-    names = [f"{t.mark}-x{i}" for i in range(200)]
+    names = [f"{t.mark}-x{i}" for i in range(clock.often(200, 40))]
     procs = [t.runtime.spawn("run", "--bundle", first.bundle.path, "--detach", "--network", "bridge", n,
                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
              for n in names]
@@ -221,8 +221,8 @@ def test_two_hundred_at_once(t):
     for p in procs:
         t.eq(p.wait(timeout=300), 0, "run")
     users = must(t.runtime("network", "inspect", "bridge")).json()["addresses"]
-    t.eq(len(users), 400)
-    t.eq(len({u["address"] for u in users}), 400, "different addresses")
+    t.eq(len(users), 2 * len(names))
+    t.eq(len({u["address"] for u in users}), len(users), "different addresses")
     t.eq(sorted(u["container"] for u in users), sorted(names * 2), "two each")
 
 

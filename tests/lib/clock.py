@@ -7,7 +7,12 @@ def limit(seconds):
     return seconds * slow
 
 
+def often(native, emulated):
+    """How often to do what is done again and again: less where the machine is emulated."""
+    return emulated if slow > 2 else native
+
+
 def moments(t):
     """How often to kill at random what must be whole afterwards: `--full` takes its time, but not
     where the machine is emulated."""
-    return 8 if slow > 2 else 200 if t.settings.full else 25
+    return often(200 if t.settings.full else 25, 8)

@@ -25,6 +25,7 @@ class Case:
         self.again = False  # this is its second try
         # It boots machines, whether or not the level of its containers is the runner's choice.
         self.machines = False
+        self.shares = None  # the store that it shares with others, one at a time
 
 
 def unit(build):
@@ -59,6 +60,7 @@ def python(group):
                 args = args if isinstance(args, tuple) else (args,)
                 found.append(Case(group, f"{name}[{key}]" if key else name, fn, args))
                 found[-1].machines = getattr(module, "MACHINES", False)
+                found[-1].shares = getattr(module, "SHARES", None)
     return found
 
 

@@ -1,5 +1,6 @@
 """The runner: a process per test, a few at a time, a time limit for each, one line per result."""
 import argparse
+import collections
 import copy
 import fcntl
 import json
@@ -30,7 +31,10 @@ class Outcome:
 # ---------------------------------------------------------------- in the test's process
 
 def _run_unit(case):
-    p = subprocess.run([case.program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    env = dict(os.environ)
+    if clock.often(False, True):
+        env["BAILEY_TEST_EMULATED"] = "1"
+    p = subprocess.run([case.program], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, text=True, errors="replace")
     outcomes, notes, bad = [], [], False
     for line in p.stdout.splitlines():
@@ -207,7 +211,7 @@ class Report:
 def _loop(cases, settings, report):
     running = {}
     try:
-        _run_all(list(cases), running, settings, report)
+        _run_all(_longest_chain_first(cases), running, settings, report)
     finally:
         for job in running.values():
             job.abort()
@@ -217,13 +221,21 @@ def _loop(cases, settings, report):
 
 def _next(queue, running):
     """Unit test programs run one at a time: some have a directory of a fixed name. Tests with
-    machines too: where KVM is nested in an emulator, two would starve each other."""
+    machines too: where KVM is nested in an emulator, two would starve each other. And those that
+    would wait for a store that they share."""
     programs = any(j.case.program for j in running.values())
     machines = any(j.case.machines for j in running.values())
+    shared = {j.case.shares for j in running.values()} - {None}
     for i, case in enumerate(queue):
-        if not (case.program and programs or case.machines and machines):
+        if not (case.program and programs or case.machines and machines or case.shares in shared):
             return queue.pop(i)
     return None
+
+
+def _longest_chain_first(cases):
+    """Those that run one after the other begin at once, beside all that can run at any time."""
+    length = collections.Counter(c.shares for c in cases if c.shares)
+    return sorted(cases, key=lambda c: -length[c.shares])
 
 
 def _put_off(case, outcomes):
