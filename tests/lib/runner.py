@@ -178,7 +178,6 @@ class Job:
 class Report:
     def __init__(self, full=False):
         self.all, self.full = [], full
-        self.passed = []  # cases of which nothing failed and nothing was skipped
 
     def add(self, o):
         if o.status == "skip" and self.full and not re.search(MAY_SKIP, o.text):
@@ -282,8 +281,6 @@ def _run_all(queue, running, settings, report):
                 outcomes = []
             for o in outcomes:
                 report.add(o)
-            if outcomes and all(o.status == "ok" for o in outcomes):
-                report.passed.append(job.case.name)
             job.clean()
 
 
@@ -304,10 +301,8 @@ def _arguments():
                    "virtual machines, or those alone (default: all)")
     p.add_argument("--again", action="store_true", help="where nothing keeps its time: what fails "
                    "is run once more at the end, and fails if it fails then; both are told")
-    p.add_argument("--record", metavar="FILE", help="write the names of the unit and integration "
-                   "tests that passed, which a machine that has more need not repeat")
-    p.add_argument("--except", metavar="FILE", dest="without", action="append", default=[],
-                   help="without the tests that such a file names")
+    p.add_argument("--except", metavar="FILE", dest="without", help="without the tests that it "
+                   "names, one a line")
     p.add_argument("--jobs", type=int, default=2, help="tests at a time (default: 2)")
     p.add_argument("--timeout", type=float, default=60, help="seconds per test (default: 60)")
     p.add_argument("--slow", type=float, default=1, help="multiplies every time limit")
@@ -359,12 +354,11 @@ def _configuration(a):
         os.chmod(path, 0o644)
 
 
-def _named_in(files):
-    names = set()
-    for path in files:
-        with open(path, encoding="utf-8") as f:
-            names.update(f.read().splitlines())
-    return names
+def _named_in(path):
+    if not path:
+        return []
+    with open(path, encoding="utf-8") as f:
+        return f.read().splitlines()
 
 
 def main():
@@ -380,7 +374,7 @@ def main():
     for c in cases:
         c.needs_kvm |= a.isolation == "vm" and c.group == "integration"
         c.machines |= c.needs_kvm
-    known = _named_in(a.without)
+    known = set(_named_in(a.without))
     cases = [c for c in cases if c.name not in known
              and (not a.filter or any(re.search(f, c.name) for f in a.filter))
              and a.machines in (None, "only" if c.machines else "none")]
@@ -407,8 +401,4 @@ def main():
                 os.rmdir(d)
             except OSError:
                 pass
-    if a.record:
-        with open(a.record, "w", encoding="utf-8") as f:
-            f.writelines(name + "\n" for name in report.passed
-                         if name.startswith(("unit/", "integration/")))
     return report.finish(time.monotonic() - start)
