@@ -1,8 +1,8 @@
 """The whole of the tests in two test hosts at a time: one with every test that boots no virtual
 machine, and one with those that do, a machine after the other. Where KVM is nested in an emulator,
 one processor that emulates one machine is what works; the other tests use the time meanwhile, three
-at a time, for they wait as often as they work. Even so a machine in it stands still now and then,
-so what fails there has a second try."""
+at a time, for they wait as often as they work. Nothing keeps its time there, and a machine in a
+machine stands still now and then: so what fails has a second try."""
 import ctypes
 import os
 import re
@@ -13,7 +13,7 @@ import subprocess
 PR_SET_PDEATHSIG = 1
 # Arguments of tests/testbed/run with an emulator, then those of tests/run.
 BOOTS = ((["--name", "testbed", "--cpus", "2", "--memory", "4096"],
-          ["--machines", "none", "--jobs", "3"]),
+          ["--machines", "none", "--jobs", "3", "--again"]),
          (["--name", "testbed-machines", "--cpus", "1", "--memory", "3072"],
           ["--machines", "only", "--jobs", "1", "--again"]))
 LAST = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
