@@ -8,7 +8,8 @@ def limit(seconds):
 
 
 def often(native, emulated):
-    """How often to do what is done again and again: less where the machine is emulated."""
+    """How often to do, or with which values, what is done again and again: less where the machine is
+    emulated."""
     return emulated if slow > 2 else native
 
 
