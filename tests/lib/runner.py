@@ -19,6 +19,7 @@ HERE = os.path.dirname(discover.TESTS)
 # Directories that tests and podman make on the way to their own; removed if they were not there.
 OWN_CGROUPS = ("/sys/fs/cgroup/bailey-test", "/sys/fs/cgroup/libpod_parent/conmon",
                "/sys/fs/cgroup/libpod_parent")
+CHILD = {signal.SIGCHLD}
 MAY_SKIP = "SELinux"  # one machine has one of the large security modules
 
 
@@ -78,6 +79,7 @@ def _run_python(case, settings, tmp):
 
 def _child(case, settings, tmp, out):
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, CHILD)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     reaper.install()
     log = os.open(os.path.join(settings.tmp, "log." + os.path.basename(tmp)),
@@ -209,6 +211,7 @@ class Report:
 
 def _loop(cases, settings, report):
     running = {}
+    signal.pthread_sigmask(signal.SIG_BLOCK, CHILD)
     try:
         _run_all(_longest_chain_first(cases), running, settings, report)
     finally:
@@ -270,7 +273,7 @@ def _run_all(queue, running, settings, report):
                 job.abort()
         pid, status = os.waitpid(-1, os.WNOHANG) if running else (0, 0)
         if pid == 0:
-            time.sleep(0.003)
+            signal.sigtimedwait(CHILD, 0.5)  # it is blocked; a limit may have passed meanwhile
             continue
         job = running.pop(pid, None)
         if job:
