@@ -1,12 +1,14 @@
 """The runtime is killed at any moment: `delete --force` ends what there is, and nothing is left."""
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 
 from lib.container import must
-from lib.testing import bailey_only, timeout
+from lib.testing import bailey_only, cases, timeout
+from lib.trace import kills
 
 ROUNDS = 40
 
@@ -95,6 +97,29 @@ def test_killed_delete(t):
         must(c.create())
         _shot(t, t.runtime, ("delete", "--force", c.id), d)
         _gone(t, c, f"delete killed after {d * 1000:.2f} ms")
+
+
+@bailey_only("peers leave things behind here")
+@timeout(180)
+@cases(create=("create", None), start=("start", "create"), run=("run", None), delete=("delete", "run"))
+def test_killed_at_each_call(t, verb, before):
+    """Of those that change something, or tell somebody."""
+    t.need(shutil.which("strace"), "no strace here (tools/deps test)")
+    c = t.container("/probe", "sleep")
+    c.config.hook("createRuntime", "/bin/true")
+    c.config.hook("poststop", "/bin/true")
+    c.bundle.write_config()
+    verbs = {"create": ("create", "--bundle", c.bundle.path, c.id), "start": ("start", c.id),
+             "run": ("run", "--detach", "--bundle", c.bundle.path, c.id), "delete": ("delete", "--force", c.id)}
+    for calls in ("mkdir,mkdirat", "openat2", "write", "clone,clone3", "bind,connect", "sendmsg,recvmsg", "bpf",
+                  "renameat", "unlinkat,rmdir", "kill,pidfd_send_signal", "wait4,poll"):
+        if before:
+            must(t.runtime(*verbs[before]))
+        for when in kills(t, calls, 60, *verbs[verb]):
+            _gone(t, c, when)
+            if before:
+                must(t.runtime(*verbs[before]))
+        must(c.delete("--force"))
 
 
 @bailey_only("peers leave things behind here")

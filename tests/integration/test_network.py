@@ -11,35 +11,15 @@ from lib import clock, host, kernel
 from lib.container import must
 from lib.net import Net, addresses, bridges_call, claims, elements, end, links, observe, ping, say, sh, wait
 from lib.testing import bailey_only, cases, timeout
+from lib.trace import kills, strace
 
 WHY = "peers make no networks"
-# LeakSanitizer, in builds with it, cannot work in a process that is traced.
-TRACED = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 
 
 def tools(t, *names):
     path = os.environ["PATH"] + ":/usr/sbin:/sbin:/usr/lib/openvswitch-switch"
     for n in names:
         t.need(shutil.which(n, path=path), f"no {n} here (tools/deps test)")
-
-
-def strace(t, *options_and_verb, out="/dev/null"):
-    """The verb of bailey's under strace; what stands before "--" is strace's."""
-    at = options_and_verb.index("--")
-    return subprocess.Popen(["strace", "-qq", "-o", out, *options_and_verb[:at],
-                             *t.runtime.argv(*options_and_verb[at + 1:])],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=TRACED)
-
-
-def kills(t, calls, most, *verb):
-    """Runs the verb with SIGKILL at its first call of that kind, at its second, until there is none left."""
-    for when in range(1, most):
-        code = strace(t, "-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={when}", "--",
-                      *verb).wait(timeout=60)
-        yield f"after SIGKILL at {calls} {when}"
-        if code == 0:
-            return
-    t.true(False, f"more than {most} of {calls}")
 
 
 @bailey_only(WHY)
