@@ -160,6 +160,21 @@ static void take(struct agent *a)
 		a->input_at += (size_t)n;
 }
 
+/* The driver gives a page at a time: frames shall come whole. What ends it comes again by itself.
+ */
+static ssize_t read_pages(struct agent *a)
+{
+	size_t have = 0;
+	ssize_t n;
+
+	do {
+		n = read(a->port.fd, a->input + have, READ_SIZE - have);
+		if (n > 0)
+			have += (size_t)n;
+	} while (n > 0 && have < READ_SIZE);
+	return have ? (ssize_t)have : n;
+}
+
 static void read_port(struct agent *a)
 {
 	ssize_t n;
@@ -167,7 +182,7 @@ static void read_port(struct agent *a)
 	if (!a->input)
 		a->input = xmalloc(READ_SIZE);
 	if (a->input_at == a->input_n) {
-		n = read(a->port.fd, a->input, READ_SIZE);
+		n = read_pages(a);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n < 0 && errno != ECONNRESET)

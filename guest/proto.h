@@ -20,7 +20,8 @@
  *        │── SHUTDOWN ────────────────────────────────▶│ syncs, powers off
  *
  * Streams have credits: a side sends at most as many bytes of a stream as the other has granted;
- * both start with GP_WINDOW. CREDIT grants more once bytes have been passed on. An empty STDIN,
+ * both start with GP_WINDOW. CREDIT grants anew what has been passed on, once that is GP_GRANT or
+ * more: so much is left until then, and little that is said costs no answer. An empty STDIN,
  * STDOUT or STDERR is its end; a CREDIT of 0 says that nobody reads there any more. Frames about a
  * process that cross with its EXIT, and a second end, have no effect; bytes that were not granted
  * end the stream (CREDIT 0).
@@ -41,6 +42,10 @@
 #define GP_MAX_TO_HOST	(256u << 10)
 #define GP_MAX_DATA	(32u << 10) /* body of a STDIN, STDOUT or STDERR */
 #define GP_WINDOW	(256u << 10)
+#define GP_GRANT	(GP_WINDOW / 2)
+/* Of a stream that has more: with its header this is what the driver of the port takes at a time,
+ * 32 KiB, and in whole pages, as which it gives. */
+#define GP_PIECE (GP_MAX_DATA - sizeof(struct gp_header))
 
 enum gp_type {
 	/* both ways */

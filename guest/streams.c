@@ -67,7 +67,7 @@ static void out_close(struct agent *a, struct out_stream *s)
 /* Everything the writers have to say is read, but no more than fits a frame at a time. */
 static ssize_t out_read(struct out_stream *s, uint8_t *buf)
 {
-	size_t n = s->drop ? DROP_SIZE : GP_MAX_DATA;
+	size_t n = s->drop ? DROP_SIZE : GP_PIECE;
 	ssize_t k;
 
 	if (!s->drop && n > s->credit)
@@ -177,7 +177,7 @@ static void in_write(struct agent *a, struct in_stream *s)
 		if (s->end)
 			return in_close(a, s);
 	}
-	if (s->granted >= GP_WINDOW / 4 || (s->granted && !in_waits(s)))
+	if (s->granted >= GP_GRANT)
 		in_credit(a, s, s->granted);
 	watch_set(a, &s->w, in_waits(s) ? EPOLLOUT : 0);
 }

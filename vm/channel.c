@@ -72,11 +72,8 @@ static void send_frame(struct channel *c, enum gp_type type, uint32_t process, u
 		.length = (uint32_t)n, .type = (uint16_t)type, .process = process, .seq = seq
 	};
 
-	if (c->ended)
-		return;
-	c->queued = c->h.send(c->h.send_arg, &h, sizeof(h));
-	if (n)
-		c->queued = c->h.send(c->h.send_arg, body, n);
+	if (!c->ended)
+		c->queued = c->h.send(c->h.send_arg, &h, body);
 }
 
 void channel_tell(

@@ -20,8 +20,8 @@
 struct channel;
 struct channel_handler {
 	void *arg;
-	/* Queues bytes for the guest (copied); returns how many are queued by then. */
-	size_t (*send)(void *send_arg, const void *buf, size_t n);
+	/* Queues a frame for the guest (copied); returns how many bytes are queued by then. */
+	size_t (*send)(void *send_arg, const struct gp_header *h, const void *body);
 	void *send_arg;
 	/* The first frame; release: the kernel's, printable. */
 	void (*hello)(void *arg, const struct gp_hello *h, const char *release);

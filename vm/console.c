@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -24,6 +25,10 @@
 #define CHAINS_MAX 64
 #define BYTES_MAX  (1u << 20)
 #define CHAIN_COST 256u
+
+/* How long the agent's port may wait to hear that what it wrote was taken. The driver asks for an
+ * interrupt each time but has no use for it while its queue is not full. */
+#define TAKEN_NS 5000000
 
 enum { PORT_LOG, PORT_AGENT, PORTS };
 enum { Q_LOG_RX, Q_LOG_TX, Q_CONTROL_RX, Q_CONTROL_TX, Q_AGENT_RX, Q_AGENT_TX, QUEUES };
@@ -43,6 +48,8 @@ struct console {
 	unsigned due[PORTS];
 	bool open, told_open, lost; /* lost: closed by a reset since it was told */
 	bool stalled, held;	    /* held: tx is a request that is not finished */
+	int taken_timer;
+	unsigned taken; /* requests that the driver has not been told of; if any, the timer runs */
 	size_t tx_at;
 	struct queue_chain tx, chain;
 	struct outbuf out;
@@ -282,11 +289,42 @@ static bool deliver(struct console *c, size_t *left)
 	return false;
 }
 
+static void tell_taken(struct console *c)
+{
+	c->taken = 0;
+	if (c->d.active)
+		virtio_interrupt(&c->d, &c->d.queues[Q_AGENT_TX]);
+}
+
+static void on_taken_timer(void *arg, uint32_t events)
+{
+	struct console *c = arg;
+	uint64_t ticks;
+
+	if (read(c->taken_timer, &ticks, sizeof(ticks)) < 0)
+		return;
+	virtio_enter(&c->d);
+	tell_taken(c);
+	virtio_leave(&c->d);
+}
+
+static void add_taken(struct console *c, unsigned n)
+{
+	static const struct itimerspec soon = { .it_value.tv_nsec = TAKEN_NS };
+	bool runs = c->taken;
+
+	c->taken += n;
+	if (c->taken >= c->d.queues[Q_AGENT_TX].size / 2u ||
+	    (n && !runs && timerfd_settime(c->taken_timer, 0, &soon, NULL) < 0))
+		tell_taken(c);
+}
+
 static void receive_agent(struct console *c)
 {
 	struct virtqueue *q = &c->d.queues[Q_AGENT_TX];
 	size_t left = BYTES_MAX;
-	bool any = false, more;
+	unsigned n = 0;
+	bool more;
 
 	do {
 		queue_disable_notify(q);
@@ -301,14 +339,14 @@ static void receive_agent(struct console *c)
 			/* A request without bytes costs something too. */
 			left -= left < CHAIN_COST ? left : CHAIN_COST;
 			queue_push(q, c->tx.head, 0);
-			any = true;
+			n++;
 		}
 		more = c->d.active && !c->stalled && (c->held || queue_enable_notify(q));
 	} while (more && left);
 	if (more)
 		virtio_kick(&c->d, Q_AGENT_TX);
-	if (any)
-		virtio_interrupt(&c->d, q);
+	if (n)
+		add_taken(c, n);
 }
 
 static void flush(struct console *c)
@@ -337,6 +375,13 @@ static void flush(struct console *c)
 	} while (c->d.active && c->out.len && queue_enable_notify(q));
 	if (any)
 		virtio_interrupt(&c->d, q);
+}
+
+void vm_console_queue(struct virtio_device *d, const void *buf, size_t n)
+{
+	virtio_enter(d);
+	out_add(&((struct console *)d)->out, buf, n);
+	virtio_leave(d);
 }
 
 size_t vm_console_send(struct virtio_device *d, const void *buf, size_t n)
@@ -400,6 +445,7 @@ static void reset(struct virtio_device *d)
 
 	memset(c->due, 0, sizeof(c->due));
 	c->open = c->held = c->stalled = false;
+	c->taken = 0;
 	c->lost = true;
 	out_drop(&c->out, c->out.len);
 	if (write(c->wake, &one, sizeof(one)) < 0)
@@ -423,8 +469,10 @@ static void console_free(struct virtio_device *d)
 	struct console *c = (struct console *)d;
 
 	loop_remove(d->loop, c->wake);
+	loop_remove(d->loop, c->taken_timer);
 	virtio_detach(d);
 	closep(&c->wake);
+	closep(&c->taken_timer);
 	pthread_mutex_destroy(&c->log_lock);
 	free(c->out.buf);
 	free(c);
@@ -446,13 +494,16 @@ int vm_console_new(
     struct loop *l, const struct console_handler *h, struct virtio_device **ret, struct err *e)
 {
 	_cleanup_close_ int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	_cleanup_close_ int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	struct console *c;
 	int r;
 
-	if (wake < 0)
-		return err_errno(e, errno, "make an eventfd for device console");
+	if (wake < 0 || timer < 0)
+		return err_errno(e, errno, "make an eventfd and a timer for device console");
 	c = xcalloc(1, sizeof(*c));
 	r = loop_add(l, wake, EPOLLIN, on_wake, c, e);
+	if (r == 0 && (r = loop_add(l, timer, EPOLLIN, on_taken_timer, c, e)) < 0)
+		loop_remove(l, wake);
 	if (r < 0) {
 		free(c);
 		return r;
@@ -461,6 +512,7 @@ int vm_console_new(
 	c->d.loop = l;
 	c->h = *h;
 	c->wake = steal_fd(&wake);
+	c->taken_timer = steal_fd(&timer);
 	pthread_mutex_init(&c->log_lock, NULL);
 	*ret = &c->d;
 	return 0;

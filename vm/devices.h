@@ -34,6 +34,8 @@ int vm_console_new(
  * are queued by then: the caller, who alone can hold back its sources, stops above a bound of its
  * own until agent_drained. */
 size_t vm_console_send(struct virtio_device *d, const void *buf, size_t n);
+/* Queues bytes that go with the next ones sent: the guest is not woken for them alone. */
+void vm_console_queue(struct virtio_device *d, const void *buf, size_t n);
 void vm_console_resume(struct virtio_device *d);
 /* The last bytes of the kernel's log, at most n (and VM_CONSOLE_LOG); from any thread. Returns how
  * many. */

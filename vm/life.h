@@ -31,7 +31,7 @@ struct life_config {
 	const struct vm_config *vm;
 	struct loop *loop;
 	/* See struct channel_handler. */
-	size_t (*send)(void *arg, const void *buf, size_t n);
+	size_t (*send)(void *arg, const struct gp_header *h, const void *body);
 	void *send_arg;
 	/* First on each of the pump's threads. */
 	int (*prepare)(void *arg, struct err *e);

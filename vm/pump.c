@@ -12,10 +12,9 @@
 #include "base/cleanup.h"
 #include "guest/proto.h"
 
-#define STACK_SIZE   (128u << 10)
-#define CREDIT_AFTER (64u << 10) /* bytes written before they are granted anew, if more wait */
-#define IN	     0
-#define WRITERS	     2
+#define STACK_SIZE (128u << 10)
+#define IN	   0
+#define WRITERS	   2
 
 /* What was received and is not written yet: at most GP_WINDOW. */
 struct out {
@@ -60,39 +59,55 @@ static bool send_all(int sock, const void *buf, size_t n)
 	return true;
 }
 
-static void send_frame(struct pump *p, enum gp_type type, const void *body, size_t n)
-{
-	const struct gp_header h = { .length = (uint32_t)n, .type = (uint16_t)type };
+/* In one piece: the monitor wakes once. */
+struct frame {
+	struct gp_header h;
+	union {
+		struct gp_credit credit;
+		struct gp_signal signal;
+		struct gp_winsize winsize;
+	};
+};
+struct input_frame {
+	struct gp_header h;
+	uint8_t data[GP_PIECE];
+};
 
+_Static_assert(offsetof(struct frame, credit) == sizeof(struct gp_header), "no padding");
+
+/* frame: one of the above, but for its header; n: bytes of its body. */
+static void send_frame(struct pump *p, void *frame, enum gp_type type, size_t n)
+{
+	*(struct gp_header *)frame =
+	    (struct gp_header){ .length = (uint32_t)n, .type = (uint16_t)type };
 	pthread_mutex_lock(&p->send_lock);
-	if (send_all(p->c.sock, &h, sizeof(h)) && n)
-		(void)send_all(p->c.sock, body, n);
+	(void)send_all(p->c.sock, frame, sizeof(struct gp_header) + n);
 	pthread_mutex_unlock(&p->send_lock);
 }
 
 static void send_credit(struct pump *p, uint32_t stream, uint32_t bytes)
 {
-	const struct gp_credit c = { .stream = stream, .bytes = bytes };
+	struct frame f = { .credit = { .stream = stream, .bytes = bytes } };
 
-	send_frame(p, GP_CREDIT, &c, sizeof(c));
+	send_frame(p, &f, GP_CREDIT, sizeof(f.credit));
 }
 
 void pump_signal(struct pump *p, int number)
 {
-	const struct gp_signal s = { .number = number };
+	struct frame f = { .signal = { .number = number } };
 
-	send_frame(p, GP_SIGNAL, &s, sizeof(s));
+	send_frame(p, &f, GP_SIGNAL, sizeof(f.signal));
 }
 
 void pump_winsize(struct pump *p, int tty)
 {
+	struct frame f = { 0 };
 	struct winsize ws;
-	struct gp_winsize size;
 
 	if (ioctl(tty, TIOCGWINSZ, &ws) < 0)
 		return;
-	size = (struct gp_winsize){ .rows = ws.ws_row, .columns = ws.ws_col };
-	send_frame(p, GP_WINSIZE, &size, sizeof(size));
+	f.winsize = (struct gp_winsize){ .rows = ws.ws_row, .columns = ws.ws_col };
+	send_frame(p, &f, GP_WINSIZE, sizeof(f.winsize));
 }
 
 /* ---- the reader ---- */
@@ -125,29 +140,29 @@ static size_t wait_for_credit(struct pump *p)
 	pthread_mutex_lock(&p->lock);
 	while (!p->credit && !p->stop)
 		pthread_cond_wait(&p->in_wake, &p->lock);
-	n = p->stop ? 0 : p->credit > GP_MAX_DATA ? GP_MAX_DATA : (size_t)p->credit;
+	n = p->stop ? 0 : p->credit > GP_PIECE ? GP_PIECE : (size_t)p->credit;
 	pthread_mutex_unlock(&p->lock);
 	return n;
 }
 
 static void read_input(struct pump *p)
 {
-	uint8_t buf[GP_MAX_DATA];
+	struct input_frame f;
 	ssize_t n = 0;
 	size_t may;
 
 	if (p->c.fds[IN] < 0)
 		wait_for_credit(p); /* the process is there */
 	while (p->c.fds[IN] >= 0 && (may = wait_for_credit(p))) {
-		n = read_some(p->c.fds[IN], buf, may);
+		n = read_some(p->c.fds[IN], f.data, may);
 		if (n <= 0)
 			break;
-		send_frame(p, GP_STDIN, buf, (size_t)n);
+		send_frame(p, &f, GP_STDIN, (size_t)n);
 		pthread_mutex_lock(&p->lock);
 		p->credit -= (uint64_t)n;
 		pthread_mutex_unlock(&p->lock);
 	}
-	send_frame(p, GP_STDIN, NULL, 0);
+	send_frame(p, &f, GP_STDIN, 0);
 	if (!p->terminal)
 		closep(&p->c.fds[IN]); /* whose writer learns of it */
 }
@@ -190,17 +205,12 @@ static size_t next_piece(struct out *o, const uint8_t **ret)
 	return n;
 }
 
-/* Returns whether more waits already. */
-static bool piece_done(struct out *o, size_t n)
+static void piece_done(struct out *o, size_t n)
 {
-	bool more;
-
 	pthread_mutex_lock(&o->p->lock);
 	o->first = (o->first + n) % sizeof(o->buf);
 	o->len -= n;
-	more = o->len != 0;
 	pthread_mutex_unlock(&o->p->lock);
-	return more;
 }
 
 static void write_output(struct out *o)
@@ -216,8 +226,9 @@ static void write_output(struct out *o)
 			o->broken = true; /* who writes there shall learn of it */
 			send_credit(p, o->stream, 0);
 		}
+		piece_done(o, n);
 		owed += (uint32_t)n;
-		if (piece_done(o, n) && owed < CREDIT_AFTER)
+		if (owed < GP_GRANT)
 			continue;
 		if (!o->broken)
 			send_credit(p, o->stream, owed);

@@ -65,9 +65,12 @@ static void on_log(void *arg, const uint8_t *buf, size_t n)
 	life_sign(((struct vm *)arg)->life);
 }
 
-static size_t to_agent(void *arg, const void *buf, size_t n)
+static size_t to_agent(void *arg, const struct gp_header *h, const void *body)
 {
-	return vm_console_send(((struct vm *)arg)->console, buf, n);
+	struct virtio_device *console = ((struct vm *)arg)->console;
+
+	vm_console_queue(console, h, sizeof(*h));
+	return vm_console_send(console, body, h->length);
 }
 
 /* On a vCPU's thread: the last bytes stay. */

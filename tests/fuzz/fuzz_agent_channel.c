@@ -16,7 +16,7 @@ struct monitor {
 	unsigned replies;
 };
 
-static size_t on_send(void *arg, const void *buf, size_t n)
+static size_t on_send(void *arg, const struct gp_header *h, const void *body)
 {
 	return 0;
 }

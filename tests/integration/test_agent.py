@@ -563,6 +563,20 @@ def test_input_waits(t):
     t.has(p.stdout, str(sent))
 
 
+def test_input_granted_anew(t):
+    """When there is enough to be worth a word."""
+    a = agent(t)
+    p = a.run("/bin/sh", "-c", "head -c 1000 >/dev/null; echo little; exec wc -c")
+    a.stdin(b"x" * 1000)
+    a.until("little")
+    t.eq(p.stdin_credit, WINDOW - 1000, "no answer to each")
+    a.stdin(b"x" * (WINDOW // 2))
+    a.wait(lambda: p.stdin_credit >= WINDOW - 1000, "what was passed on is granted")
+    a.stdin(b"", end=True)
+    t.eq(a.exited(), 0)
+    t.has(p.stdout, str(WINDOW // 2))
+
+
 def test_credit_zero(t):
     """Nobody reads any more: the process goes on, its output is dropped."""
     a = agent(t)

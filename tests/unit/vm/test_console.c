@@ -279,9 +279,13 @@ TEST(agent_output_waits)
 	CHECK(driver_used(&v, AGENT_RX, &len) >= 0 && len == 11);
 	CHECK(driver_used(&v, AGENT_RX, &len) >= 0 && len == 1);
 	CHECK(memcmp(driver_ptr(&v, 0x100000, 17), "0123456789a\0\0\0\0\0b", 17) == 0);
-	/* Room beforehand: gone at once, and nothing to tell. */
+	/* Room beforehand: gone at once and in one piece, and nothing to tell. */
 	offer_agent(0x100000, 11);
+	vm_console_queue(dev, "vw", 2);
+	CHECK(driver_used(&v, AGENT_RX, &len) < 0);
 	CHECK_INT(vm_console_send(dev, "xy", 2), 0);
+	CHECK(driver_used(&v, AGENT_RX, &len) >= 0 && len == 4);
+	CHECK(memcmp(driver_ptr(&v, 0x100000, 4), "vwxy", 4) == 0);
 	driver_run(&v);
 	CHECK_INT(drains, 2);
 	end();
@@ -314,6 +318,40 @@ TEST(closing_and_reset_drop_the_output)
 	driver_run(&v);
 	CHECK_INT(closes, 3);
 	CHECK_INT(opens, 4);
+	end();
+}
+
+/* What was taken of the agent's output is told soon, not each time; at once where much waits. */
+TEST(taken_output_is_told_together)
+{
+	enum { EACH = 100 };
+	unsigned told = 0;
+
+	open_agent();
+	driver_interrupted(&v);
+	for (unsigned i = 0; i < EACH; i++) {
+		send_bytes(AGENT_TX, "abc", 3);
+		CHECK(driver_used(&v, AGENT_TX, NULL) >= 0);
+		told += driver_interrupted(&v);
+	}
+	CHECK(told < EACH / 2);
+	usleep(50000);
+	driver_run(&v);
+	driver_interrupted(&v);
+	usleep(50000);
+	driver_run(&v);
+	CHECK(!driver_interrupted(&v)); /* there was nothing more */
+	send_bytes(AGENT_TX, "abc", 3);
+	usleep(50000);
+	driver_run(&v);
+	CHECK(driver_interrupted(&v));
+	struct driver_seg s = { driver_put(&v, "x", 1), 1, false };
+	for (unsigned i = 0; i < DRIVER_QUEUE / 2; i++)
+		driver_add(&v, AGENT_TX, &s, 1);
+	driver_kick(&v, AGENT_TX);
+	for (unsigned i = 0; i < 10 && n_got < 3 * (EACH + 1) + DRIVER_QUEUE / 2; i++)
+		CHECK(loop_once(loop, 0, &(struct err)ERR_INIT) > 0);
+	CHECK(driver_interrupted(&v));
 	end();
 }
 
@@ -416,4 +454,4 @@ TEST(a_long_stream_to_the_guest)
 TEST_MAIN(T(ports_are_announced), T(a_flood_of_control_messages),
     T(short_control_messages_and_buffers_break_it), T(log_is_kept),
     T(agent_input_stalls_and_resumes), T(agent_output_waits), T(closing_and_reset_drop_the_output),
-    T(a_long_stream_to_the_host), T(a_long_stream_to_the_guest))
+    T(taken_output_is_told_together), T(a_long_stream_to_the_host), T(a_long_stream_to_the_guest))

@@ -61,7 +61,6 @@ static struct world *begin(const char *net)
 	struct err e = ERR_INIT;
 	int out[2];
 
-	w->a.in.way = GP_TO_GUEST;
 	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w->start), 0);
 	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w->net), 0);
 	CHECK_INT(pipe2(out, O_CLOEXEC), 0);
@@ -88,7 +87,6 @@ static struct world *begin(const char *net)
 
 static void end(struct world *w)
 {
-	gp_reader_free(&w->a.in);
 	agent_clear(&w->a);
 }
 
