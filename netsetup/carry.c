@@ -97,7 +97,10 @@ static int slot_add(struct carry *c, const char *name, uint16_t mtu, struct err 
 		return err_set(e, EBUSY,
 		    "network: %s exists: another virtual machine has this network namespace, and "
 		    "only "
-		    "one can have its interfaces",
+		    "one can have its interfaces: give this container a network of its own, or, "
+		    "where "
+		    "the other is a pod's infra container, make the pod with isolation level "
+		    "namespace",
 		    name);
 	}
 	if (r < 0)
@@ -453,9 +456,11 @@ static int hand_on(int out, const char *json)
 	while (m.msg_iovlen) {
 		ssize_t r = sendmsg(out, &m, MSG_NOSIGNAL);
 
-		if (r < 0 && errno != EINTR)
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
 			return errno == ECONNRESET ? -EPIPE : -errno;
-		for (; r > 0 && m.msg_iovlen; m.msg_iov++, m.msg_iovlen--) {
+		for (; m.msg_iovlen; m.msg_iov++, m.msg_iovlen--) { /* empty ones too */
 			size_t part =
 			    (size_t)r < m.msg_iov->iov_len ? (size_t)r : m.msg_iov->iov_len;
 
@@ -475,27 +480,39 @@ void carry_fds(const struct carry *c, int ret[CARRY_FDS])
 	ret[1] = carry_fd(c);
 }
 
+/* A question, or a change: 1, 0. -EPIPE: nobody is there to ask. */
+static int wait_for_more(struct carry *c, int out)
+{
+	struct pollfd p[] = { { .fd = carry_fd(c), .events = POLLIN },
+		{ .fd = out, .events = POLLIN } };
+	char byte;
+	int r;
+
+	do
+		r = poll(p, 2, -1);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	if (!p[1].revents)
+		return 0;
+	return recv(out, &byte, 1, 0) == 1 ? 1 : -EPIPE;
+}
+
 int carry_follow(struct carry *c, int out, struct err *e)
 {
-	for (;;) {
-		struct pollfd p[] = { { .fd = carry_fd(c), .events = POLLIN }, { .fd = out } };
-		struct err why = ERR_INIT;
-		int r = carry_update(c, &why);
+	int r, asked = 0;
 
+	do {
+		struct err why = ERR_INIT;
+
+		r = carry_update(c, &why);
 		if (r < 0)
 			log_warning("%s", why.msg);
-		if (r > 0)
-			r = hand_on(out, c->json);
-		if (r == -EPIPE)
-			return 0;
-		if (r < 0 && !why.code)
-			return err_errno(e, -r, "network: tell the monitor of changes");
-		do
-			r = poll(p, 2, -1);
-		while (r < 0 && errno == EINTR);
-		if (r < 0)
-			return err_errno(e, errno, "network: wait for changes");
-		if (p[1].revents)
-			return 0;
-	}
+		r = r > 0 ? hand_on(out, c->json) : 0;
+		if (r == 0 && asked)
+			r = hand_on(out, "");
+		if (r == 0)
+			r = asked = wait_for_more(c, out);
+	} while (r >= 0);
+	return r == -EPIPE ? 0 : err_errno(e, -r, "network: tell the monitor of changes");
 }

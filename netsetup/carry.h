@@ -63,6 +63,8 @@ int carry_update(struct carry *c, struct err *e);
 void carry_fds(const struct carry *c, int ret[CARRY_FDS]);
 /* For a process that keeps the privilege which the monitor gives up: hands each change on through
  * `out` (a stream socket), as a uint32_t of this machine's, the length, and the text; begins with
- * the present state if it is not what carry_open() found. Returns 0 when the other end is closed.
+ * the present state if it is not what carry_open() found. A byte that comes from there is answered
+ * by what has changed up to then, if anything, and a length of 0. Returns 0 when the other end is
+ * closed.
  * What carry_update() cannot read is tried again at the next change, with a warning. */
 int carry_follow(struct carry *c, int out, struct err *e);

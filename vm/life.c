@@ -33,7 +33,8 @@ struct life {
 	struct {
 		uint8_t *buf;
 		size_t have, cap;
-	} net; /* a change that has not come whole */
+		bool watched, asked; /* asked: what there is now is on its way, and START waits */
+	} net;			     /* a change that has not come whole */
 	struct err failed;
 };
 
@@ -113,14 +114,30 @@ static void on_started(void *arg, const struct gp_header *h, const uint8_t *body
 	pump_go(l->pump);
 }
 
-static void start(struct life *l)
+static void request_start(struct life *l)
 {
 	struct err e = ERR_INIT;
 
-	stop_waiting(l);
-	l->state = LIFE_STARTING;
+	l->net.asked = false;
 	if (channel_request(l->channel, GP_START, 0, NULL, 0, on_started, l, &e) < 0)
 		fail(l, &e);
+}
+
+/* An engine may have brought the network right before it asked: the process finds it there. */
+static void start(struct life *l)
+{
+	stop_waiting(l);
+	l->state = LIFE_STARTING;
+	l->net.asked =
+	    l->net.watched && send(l->c.vm->net_changes, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+	if (!l->net.asked)
+		request_start(l);
+}
+
+static void net_is_settled(struct life *l)
+{
+	if (l->net.asked && l->state == LIFE_STARTING)
+		request_start(l);
 }
 
 static void on_start_fd(void *arg, uint32_t events)
@@ -190,7 +207,8 @@ static void send_net(struct life *l, const void *json, size_t n)
 		log_debug("network of the machine: %s", e.msg);
 }
 
-/* Changes follow each other; each is the whole network as it shall be. */
+/* Changes follow each other; each is the whole network as it shall be, and an empty one the answer:
+ * there are no others by now. */
 static void take_changes(struct life *l)
 {
 	uint32_t n;
@@ -199,7 +217,10 @@ static void take_changes(struct life *l)
 		memcpy(&n, l->net.buf, sizeof(n));
 		if (n > NET_MAX || l->net.have - sizeof(n) < n)
 			return;
-		send_net(l, l->net.buf + sizeof(n), n);
+		if (n)
+			send_net(l, l->net.buf + sizeof(n), n);
+		else
+			net_is_settled(l);
 		l->net.have -= sizeof(n) + n;
 		memmove(l->net.buf, l->net.buf + sizeof(n) + n, l->net.have);
 	}
@@ -221,7 +242,9 @@ static void on_net_changes(void *arg, uint32_t events)
 	if (n <= 0 ||
 	    l->net.have > 2 * NET_MAX) { /* who watches is gone: the network stays as it is */
 		loop_remove(l->c.loop, l->c.vm->net_changes);
+		l->net.watched = false;
 		log_debug("the container's network is not watched any more");
+		net_is_settled(l);
 		return;
 	}
 	l->net.have += (size_t)n;
@@ -231,9 +254,12 @@ static void on_net_changes(void *arg, uint32_t events)
 /* What changes before the agent is there waits in the socket. */
 static int watch_net(struct life *l, struct err *e)
 {
-	return l->c.vm->net_changes < 0
-		   ? 0
-		   : loop_add(l->c.loop, l->c.vm->net_changes, EPOLLIN, on_net_changes, l, e);
+	int r = 0;
+
+	if (l->c.vm->net_changes >= 0)
+		r = loop_add(l->c.loop, l->c.vm->net_changes, EPOLLIN, on_net_changes, l, e);
+	l->net.watched = l->c.vm->net_changes >= 0 && r == 0;
+	return r;
 }
 
 static int send_seed(struct life *l, struct err *e)
@@ -328,7 +354,7 @@ static void on_signal(void *arg, uint32_t events)
 	if (info.ssi_signo == SIGCHLD && info.ssi_code != SI_USER)
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
-	else if (l->state != LIFE_STARTING && l->state != LIFE_RUNNING)
+	else if ((l->state != LIFE_STARTING && l->state != LIFE_RUNNING) || l->net.asked)
 		log_debug("signal %u before the start", info.ssi_signo);
 	else if (info.ssi_signo == SIGWINCH && l->c.vm->tty >= 0)
 		pump_winsize(l->pump, l->c.vm->tty);

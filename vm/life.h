@@ -6,8 +6,9 @@
  *        │                │                                   │                │
  *        └────────────────┴──── ERROR, silence, the machine's or the agent's end ──▶ OVER, failed
  *
- * The order of what is sent: TIME, ENTROPY, NET, CREATE at HELLO; START when the runtime asks.
- * Until CREATED the guest must show signs of life (bytes on a console) every `patience` seconds.
+ * The order of what is sent: TIME, ENTROPY, NET, CREATE at HELLO; START when the runtime asks,
+ * after the network as it is then. Until CREATED the guest must show signs of life (bytes on a
+ * console) every `patience` seconds.
  */
 #pragma once
 #include "vm/channel.h"

@@ -68,8 +68,9 @@ struct vm_config {
 	struct vm_nic *nics;
 	size_t n_nics;
 	const char *net; /* GP_NET's text; NULL: loopback only */
-	/* Later ones: a stream of uint32_t lengths (of this machine's byte order) and texts.
-	 * -EBADF: there will be none. Taken over. */
+	/* Later ones: a stream of uint32_t lengths (of this machine's byte order) and texts. For a
+	 * byte that is written there, all changes up to then, and a length of 0. -EBADF: there
+	 * will be none. Taken over. */
 	int net_changes;
 	/* the container */
 	const void *create; /* GP_CREATE's body */

@@ -471,13 +471,13 @@ TEST(leftovers)
 	in_child(leftovers_body);
 }
 
-/* Reads one text from the follower; "" at its end. */
+/* Reads one text from the follower; "" for an empty one, and at its end. */
 static const char *followed(int fd)
 {
 	static char text[65536];
 	uint32_t n = 0;
 
-	if (recv(fd, &n, sizeof(n), MSG_WAITALL) != sizeof(n) || n >= sizeof(text))
+	if (recv(fd, &n, sizeof(n), MSG_WAITALL) != sizeof(n) || n == 0 || n >= sizeof(text))
 		return "";
 	text[recv(fd, text, n, MSG_WAITALL)] = '\0';
 	return text;
@@ -505,6 +505,15 @@ static void follow_body(void)
 		t = followed(pair[0]);
 	while (*t && !strstr(t, "\"eth1\""));
 	CHECK_HAS(t, "\"eth1\"");
+	/* What there is when it is asked comes before the answer. */
+	must_sh(inner, "ip addr add 192.0.2.5/24 dev eth0");
+	CHECK_INT(send(pair[0], "", 1, 0), 1);
+	char last[65536] = "";
+	for (t = followed(pair[0]); *t; t = followed(pair[0]))
+		snprintf(last, sizeof(last), "%s", t);
+	CHECK_HAS(last, "192.0.2.5/24");
+	must_sh(inner, "ip addr add 192.0.2.6/24 dev eth0");
+	CHECK_HAS(followed(pair[0]), "192.0.2.6/24");
 	close(pair[0]);
 	waitpid(pid, &status, 0);
 	CHECK_INT(status, 0);

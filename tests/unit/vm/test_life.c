@@ -73,7 +73,7 @@ static struct world *begin(const char *net)
 	w->vm = (struct vm_config){ .create = "{}",
 		.create_len = 3,
 		.net = net,
-		.net_changes = w->net[0],
+		.net_changes = net ? w->net[0] : -EBADF,
 		.stdio = { -EBADF, out[1], -EBADF },
 		.tty = -EBADF,
 		.control = -EBADF,
@@ -346,12 +346,52 @@ TEST(network_and_its_changes)
 	end(w);
 }
 
+/* What is there when the start is asked for is told before. */
+TEST(the_start_waits_for_the_network)
+{
+	const uint32_t none = 0, three = 3;
+	struct world *w;
+	char c;
+
+	w = begin("[0]");
+	greet(w);
+	answer(w, GP_NET);
+	answer(w, GP_CREATE);
+	CHECK_INT(send(w->start[1], "s", 1, 0), 1);
+	run(w);
+	CHECK_INT(life_state(w->life), LIFE_STARTING);
+	CHECK(!agent_got(&w->a, GP_START));
+	CHECK_INT(recv(w->net[1], &c, 1, MSG_DONTWAIT), 1);
+	CHECK_INT(send(w->net[1], &three, 4, 0), 4);
+	CHECK_INT(send(w->net[1], "[1]", 3, 0), 3);
+	run(w);
+	CHECK_INT(agent_got(&w->a, GP_NET)->body[1], '1');
+	CHECK(!agent_got(&w->a, GP_START));
+	CHECK_INT(send(w->net[1], &none, 4, 0), 4);
+	run(w);
+	CHECK(agent_got(&w->a, GP_START) != NULL);
+	answer(w, GP_START);
+	CHECK_INT(w->started, 1);
+	end(w);
+
+	w = begin("[0]"); /* who would have answered is gone */
+	greet(w);
+	answer(w, GP_CREATE);
+	CHECK_INT(send(w->start[1], "s", 1, 0), 1);
+	run(w);
+	close(w->net[1]);
+	run(w);
+	CHECK(agent_got(&w->a, GP_START) != NULL);
+	end(w);
+}
+
 int main(void)
 {
 	static const struct test tests[] = { T(from_hello_to_exit), T(start_at_once),
 		T(the_agents_refusals), T(the_hosts_refusal), T(ends_that_nobody_asked_for),
 		T(silence_is_not_borne_for_ever), T(a_created_container_may_wait),
-		T(signals_go_on_once_it_starts), T(network_and_its_changes) };
+		T(signals_go_on_once_it_starts), T(network_and_its_changes),
+		T(the_start_waits_for_the_network) };
 	sigset_t all;
 	int bad = 0;
 
