@@ -1,12 +1,11 @@
 """podman with bailey called as bailey-vm: the same commands, each container in a virtual machine."""
 import os
 import platform
-import socket
 
 from lib import host, kernel, vm
 from lib.clock import limit
 from lib.container import must, wait_for
-from lib.engine import go_private, need_programs
+from lib.engine import answered, go_private, need_programs
 from lib.podman import CONF, FULL_CONF, IMAGE, Rootless, Scenario
 from lib.terminal import open_pty
 from lib.testing import bailey_only, cases, timeout
@@ -68,16 +67,6 @@ def test_terminal(t):
     master.close()
 
 
-def _answered(address, port):
-    try:
-        with socket.create_connection((address, port), limit(10)) as c:
-            c.sendall(b"hello\n")
-            c.shutdown(socket.SHUT_WR)
-            return c.makefile().read() == "got hello\n"
-    except OSError:
-        return False
-
-
 @timeout(300)
 @bailey_only("isolation level vm")
 def test_published_port(t):
@@ -86,8 +75,52 @@ def test_published_port(t):
     s = _podman(t, conf=NETWORK_CONF, kind="podman-net")
     n = s.up(*SERVE, opts=["-p", "127.0.0.1:8099:8000"])
     address = s.inspect(n)["NetworkSettings"]["IPAddress"]
-    wait_for("an answer of the container", lambda: _answered(address, 8000), 60)
-    wait_for("an answer by the published port", lambda: _answered("127.0.0.1", 8099), 60)
+    wait_for("an answer of the container", lambda: answered(address, 8000), 60)
+    wait_for("an answer by the published port", lambda: answered("127.0.0.1", 8099), 60)
+
+
+# ---- pods
+
+@timeout(600)
+@bailey_only("isolation level vm")
+def test_pod(t):
+    """The pod's infra container on the host, which has its network; one member a machine with it."""
+    t.need(vm.missing() is None, vm.missing())
+    need_programs(t, "/usr/lib/podman/netavark", "iptables", "catatonit")
+    go_private(t)
+    s = Scenario(t, None, conf=NETWORK_CONF, kind="podman-pod")
+    must(s("pod", "create", "--share-parent=false", "--name", t.mark, "--hostname", "keep",
+           "-p", "127.0.0.1:8098:8000"))
+    t.later(s, "pod", "rm", "-f", "-t", "0", t.mark)
+    member = ["--pod", t.mark, "--annotation", "org.bailey.isolation=vm"]
+    n = s.up(*SERVE, opts=member)
+    out = must(s("exec", n, "/bin/cat", "/proc/version", "/proc/sys/kernel/hostname")).out
+    t.lacks(out, platform.version(), "another kernel")
+    t.has(out, "keep\n")
+    wait_for("an answer by the pod's port", lambda: answered("127.0.0.1", 8098), 60)
+    r = s.run("/bin/true", opts=member)
+    t.eq(r.code, 126, str(r))
+    t.has(r.err, "eth0", "another virtual machine has this network namespace")
+    r = s.run("/bin/sh", "-c", "echo hello | nc -w 5 127.0.0.1 8000 || echo alone",
+              opts=["--pod", t.mark])
+    t.eq(must(r).out, "alone\n", "a member at level namespace: another loopback interface")
+    must(s("pod", "stop", "-t", "0", t.mark))
+    must(s("pod", "start", t.mark))
+    wait_for("an answer after a restart", lambda: answered("127.0.0.1", 8098), 60)
+
+
+@timeout(300)
+@bailey_only("isolation level vm")
+def test_pod_of_machines(t):
+    """The infra container, which podman does not mark, has the network: the error says what to do."""
+    need_programs(t, "catatonit")
+    go_private(t)
+    s = _podman(t, kind="podman-pod")
+    must(s("pod", "create", "--share-parent=false", "--name", t.mark, "--network", "none"))
+    t.later(s, "pod", "rm", "-f", "-t", "0", t.mark)
+    r = s.run("/bin/true", opts=["--pod", t.mark])
+    t.ne(r.code, 0)
+    t.has(r.err, "another virtual machine", "make the pod with isolation level namespace")
 
 
 # ---- limits, systemd, AppArmor: where there are such
@@ -174,14 +207,42 @@ def test_user_namespaces(t):
     t.ne(r.code, 0, "a file of the host's root")
 
 
+@timeout(600)
+@bailey_only("isolation level vm")
+def test_userns_auto(t):
+    """A range of the container's own; podman brings the network when the container is created."""
+    need_programs(t, "/usr/lib/podman/netavark", "iptables")
+    go_private(t)
+    for name in ("subuid", "subgid"):
+        kernel.mount(t.file(name, "containers:2000000:400000\n"), "/etc/" + name, None,
+                     kernel.MS_BIND)
+    s = _podman(t, conf=NETWORK_CONF, kind="podman-auto")
+    n = s.up("/bin/sh", "-c", "ip -o addr show eth0 >/first; " + SERVE[2],
+             opts=["--userns=auto:size=1024", "-p", "127.0.0.1:8097:8000"])
+    i = s.inspect(n)
+    with open(f"/proc/{i['State']['Pid']}/uid_map", encoding="ascii") as f:
+        inside, outside, size = f.read().split()
+    t.eq((inside, size), ("0", "1024"))
+    t.true(int(outside) >= 2000000, outside)
+    t.eq(must(s("exec", n, "/bin/sh", "-c", "id -u; stat -c %u /first")).out, "0\n0\n")
+    address = i["NetworkSettings"]["IPAddress"]
+    t.has(must(s("exec", n, "/bin/cat", "/first")).out, address + "/", "there from the beginning")
+    wait_for("an answer of the container", lambda: answered(address, 8000), 60)
+    wait_for("an answer by the published port", lambda: answered("127.0.0.1", 8097), 60)
+
+
 # ---- an ordinary user who may open /dev/kvm
+
+def _rootless(t):
+    link = vm.program(t)
+    os.chmod(t.tmp, 0o755)
+    return Rootless(t, link, kind="rv", groups=[os.stat("/dev/kvm").st_gid])
+
 
 @timeout(600)
 @bailey_only("isolation level vm")
 def test_rootless(t):
-    link = vm.program(t)
-    os.chmod(t.tmp, 0o755)
-    s = Rootless(t, link, kind="rv", groups=[os.stat("/dev/kvm").st_gid])
+    s = _rootless(t)
     n = s.up("/bin/sh", "-c", "trap 'echo bye; exit 4' TERM; echo hello; while :; do sleep 0.1; done")
     wait_for("the log", lambda: "hello" in s("logs", n).out, 60)
     t.lacks(must(s("exec", n, "/bin/cat", "/proc/version")).out, platform.version(), "another kernel")
@@ -203,3 +264,19 @@ def test_rootless(t):
     r = s.run("/bin/true")
     t.ne(r.code, 0, "without the right to /dev/kvm")
     t.has(r.err, "usermod -aG kvm")
+
+
+@timeout(600)
+@bailey_only("isolation level vm")
+def test_rootless_user_namespaces(t):
+    """Inside podman's own one another: the user is in the guest who he is outside, or not there."""
+    s = _rootless(t)
+    d = t.dir("volume")
+    os.chown(d, host.TEST_UID, host.TEST_UID)
+    script = "id -u; id -g; touch /v/f /tmp/x && stat -c %u /v/f /bin/busybox"
+    r = must(s.run("/bin/sh", "-c", script, opts=["--userns", "keep-id", "-v", f"{d}:/v"]))
+    t.eq(r.out.split(), [str(host.TEST_UID)] * 3 + ["0"])
+    t.eq(os.stat(f"{d}/f").st_uid, host.TEST_UID)
+    r = must(s.run("/bin/sh", "-c", "id -u; touch /tmp/x; stat -c %u /tmp/x /bin/busybox /v; "
+                   "touch /v/g || echo refused", opts=["--userns", "nomap", "-v", f"{d}:/v"]))
+    t.eq(r.out.split(), ["0", "0", "0", "65534", "refused"])

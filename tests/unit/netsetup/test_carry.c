@@ -378,6 +378,7 @@ static void refusals_body(void)
 	struct carry *first = c;
 	CHECK_INT(open_carry(0), -EBUSY);
 	CHECK_HAS(e.msg, "another virtual machine");
+	CHECK_HAS(e.msg, "make the pod with isolation level namespace");
 	struct carry_nic n = carry_take(first, 0);
 	int far = packet_socket("peth0");
 	CHECK(passes(far, n.tap)); /* the first one's is unharmed */
