@@ -233,10 +233,10 @@ def test_userns_auto(t):
 
 # ---- an ordinary user who may open /dev/kvm
 
-def _rootless(t):
+def _rootless(t, **kw):
     link = vm.program(t)
     os.chmod(t.tmp, 0o755)
-    return Rootless(t, link, kind="rv", groups=[os.stat("/dev/kvm").st_gid])
+    return Rootless(t, link, **{"kind": "rv", **kw}, groups=[os.stat("/dev/kvm").st_gid])
 
 
 @timeout(600)
@@ -280,3 +280,19 @@ def test_rootless_user_namespaces(t):
     r = must(s.run("/bin/sh", "-c", "id -u; touch /tmp/x; stat -c %u /tmp/x /bin/busybox /v; "
                    "touch /v/g || echo refused", opts=["--userns", "nomap", "-v", f"{d}:/v"]))
     t.eq(r.out.split(), ["0", "0", "0", "65534", "refused"])
+
+
+@timeout(600)
+@bailey_only("isolation level vm")
+def test_rootless_port(t):
+    """By slirp4netns' own port handler: rootlessport dials where the machine does not listen."""
+    need_programs(t, "slirp4netns")
+    t.need(os.stat("/dev/net/tun").st_mode & 6 == 6, "/dev/net/tun is not for everybody")
+    go_private(t)
+    tmp = f"/run/{t.mark}"  # slirp4netns' socket has a long name
+    os.mkdir(tmp)
+    os.chown(tmp, host.TEST_UID, host.TEST_UID)
+    s = _rootless(t, kind="rn", tmp=tmp, conf=NETWORK_CONF.replace(
+        "[engine]\n", '[engine]\nnetwork_cmd_options = ["port_handler=slirp4netns"]\n'))
+    s.up(*SERVE, opts=["-p", "8096:8000"])
+    wait_for("an answer", lambda: answered("127.0.0.1", 8096), 60)

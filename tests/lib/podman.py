@@ -34,13 +34,14 @@ IMAGE = "localhost/bailey-test:1"
 
 class Podman:
     def __init__(self, session, runtime, probe, conf=CONF, kind="podman", user=None, groups=(),
-                 manager="cgroupfs"):
+                 manager="cgroupfs", tmp=None):
         """session: a directory that all tests of one run share, so that the image is imported
         once per runtime and kind. user: an id to run as, whose directory it then is; groups: its
-        additional ones."""
+        additional ones. tmp: where podman keeps sockets, for those with long names."""
         self.runtime = runtime
         base = os.path.basename(runtime)
         self.dir = os.path.join(session, f"{kind}-{base}")
+        self.tmp = tmp or self.dir + "/tmp"
         self.conf_text, self.user, self.manager = conf, user, manager
         self.groups = list(groups)
         os.makedirs(self.dir, exist_ok=True)
@@ -72,7 +73,7 @@ class Podman:
 
     def argv(self, *args):
         d = self.dir
-        return ["podman", "--root", f"{d}/store", "--runroot", f"{d}/run", "--tmpdir", f"{d}/tmp",
+        return ["podman", "--root", f"{d}/store", "--runroot", f"{d}/run", "--tmpdir", self.tmp,
                 "--storage-driver", "vfs", "--network-config-dir", f"{d}/networks",
                 "--cgroup-manager", self.manager, "--runtime",
                 self.runtime, *map(str, args)]
