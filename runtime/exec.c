@@ -263,7 +263,7 @@ static int open_machine(struct exec *x, struct err *e)
 	if (r < 0)
 		return r;
 	x->procfd = r = open_procfs(e);
-	if (r < 0)
+	if (r < 0 || (r = vm_check_user(x->procfd, x->c->pid, &x->process.user, e)) < 0)
 		return r;
 	x->control = vm_connect(x->c, e);
 	return x->control < 0 ? x->control : 0;

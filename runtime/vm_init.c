@@ -65,6 +65,8 @@ static int enter_namespaces(struct vm_init *i, struct err *e)
 	};
 	int r = inside_enter(&in, e);
 
+	if (r == 0)
+		r = vm_check_user(a->procfd, 0, &i->s->process.user, e);
 	if (r == 0 && a->ns->new_flags & CLONE_NEWNET)
 		r = net_loopback_up(e);
 	return r;

@@ -2,6 +2,7 @@
  * The isolation level vm, as the life of a container (runtime/parent.c, init.c) branches into it.
  *
  *   vm_check.c     what config.json asks for that a machine cannot give; before anything is made
+ *   vm_user.c      which users there may be
  *   vm_parts.c     what the machine is made of: KVM, kernel, initramfs; its size, the host's limits
  *   vm_root.c      a root filesystem on a disk
  *   vm_init.c      init's half: the export tree, the jail, the monitor (vm/vm.h)
@@ -71,6 +72,9 @@ void vm_parts_close(struct vm_parts *p);
 
 /* Refuses, by name and with the remedy, what would mean something else in a machine. */
 int vm_check(const struct spec *s, const struct create_opts *o, struct err *e);
+/* Are the user's ids mapped in the user namespace of the process (0: the caller's), and may groups
+ * be set there? procfd: root of a procfs that shows the process. */
+int vm_check_user(int procfd, pid_t pid, const struct spec_user *u, struct err *e);
 /* Opens what the machine is made of and decides its size. -ENOENT, -EACCES: no /dev/kvm, no
  * permission; -ENOENT: no kernel; -ENOMEM: less memory than it takes. root: as it was chosen; it is
  * opened here. Strings live in s. */

@@ -137,6 +137,17 @@ def test_user_in_user_namespace(t):
     t.eq((r["uid"][0], r["gid"][0], sorted(r["groups"])), (1000, 1001, [7, 8]))
 
 
+@bailey_only("texts")
+def test_exec_as_a_user_that_is_not_mapped(t):
+    c = _mapped(t)
+    c.sleeping()
+    for user, what in (("70000:0", "uid"), ("0:70000", "gid")):
+        t.fails(c.exec("/bin/true", opts=["--user", user]), code=255,
+                bailey=(f"process.user.{what}: 70000", "not mapped"))
+    t.fails(c.exec("/bin/true", opts=["--additional-gids", "70000"]), code=255,
+            bailey=("additionalGids", "not mapped"))
+
+
 @namespaces_only("the mapping is the host's, not to be seen in the machine")
 def test_several_ranges(t):
     c = _mapped(t, size=10)

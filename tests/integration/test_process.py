@@ -4,7 +4,7 @@ import resource
 import threading
 import time
 
-from lib import kernel
+from lib import kernel, vm
 from lib.container import must
 from lib.testing import bailey_only, cases, namespaces_only
 
@@ -141,11 +141,11 @@ def test_bad_io_priority(t, class_, priority):
 @bailey_only("execCPUAffinity is newer than runc 1.1")
 def test_exec_cpu_affinity(t):
     t.need(t.in_machine or len(os.sched_getaffinity(0)) > 1, "one CPU only")
-    c = t.container()
+    c, kw = t.container(), {}
     if t.in_machine:
-        c.config["vm"] = {"hwConfig": {"vcpus": 2}}
+        kw = {"env": vm.configuration(t, vm={"vcpus": 2})}
     c.config.process["execCPUAffinity"] = {"initial": "0-1", "final": "1"}
-    c.sleeping()
+    c.sleeping(**kw)
     t.eq(c.exec_report()["affinity"], [1])
     c2 = t.container()
     c2.config.process["execCPUAffinity"] = {"final": "no"}

@@ -24,6 +24,7 @@ SELECTED = (
     r"test_cgroup\.py::test_(kill_paused|frozen_by_others_is_paused)",
     r"test_process\.py::test_(rlimit.nofile.|env_is_exactly_the_config|oom_score.high.)",
     r"test_namespaces\.py::test_(devices|mounts)_in_user_namespace",
+    r"test_namespaces\.py::test_(bad_maps.unmapped_user.|exec_as_a_user_that_is_not_mapped)",
     r"test_rootless\.py::test_own_network_namespace",
     r"test_run\.py::test_signals_reach_the_payload",
 )
