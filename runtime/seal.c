@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#define SEAL_TRIES 20
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
 #endif
@@ -46,6 +47,17 @@ static int copy_all(int to, int from, off_t size)
 	return 0;
 }
 
+/* -EBUSY: somebody holds a page of it, reclaim or migration for example. The kernel waits 150 ms for
+ * that, and on a busy machine it takes longer. */
+static int seal(int copy)
+{
+	int r = -EBUSY;
+
+	for (int i = 0; i < SEAL_TRIES && r == -EBUSY; i++)
+		r = fcntl(copy, F_ADD_SEALS, SEALS) < 0 ? -errno : 0;
+	return r;
+}
+
 /* An unreadable or foreign file is an error of its own: executed, it would be another program. */
 static int make_copy(int exe, int *ret, struct err *e)
 {
@@ -60,8 +72,9 @@ static int make_copy(int exe, int *ret, struct err *e)
 	r = copy_all(copy, exe, st.st_size);
 	if (r < 0)
 		return err_errno(e, -r, "copy /proc/self/exe");
-	if (fcntl(copy, F_ADD_SEALS, SEALS) < 0)
-		return err_errno(e, errno, "seal the copy of /proc/self/exe");
+	r = seal(copy);
+	if (r < 0)
+		return err_errno(e, -r, "seal the copy of /proc/self/exe");
 	if (!seal_is_this_program(copy))
 		return err_set(e, ENOEXEC,
 		    "/proc/self/exe is not this program: execute it by its name, not as a dynamic "

@@ -3,6 +3,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import termios
 
@@ -10,6 +11,7 @@ from lib import kernel
 from lib.container import must, wait_for
 from lib.terminal import open_pty
 from lib.testing import bailey_only, cases, timeout
+from lib.trace import strace
 
 
 def _digest(path):
@@ -71,6 +73,23 @@ def test_program_in_the_container_is_sealed(t):
             finally:
                 os.close(fd)
     u.check()
+
+
+@bailey_only("peers have other ways")
+def test_seal_is_tried_again(t):
+    """Somebody may hold a page of the copy, reclaim for example: then the kernel refuses for a while."""
+    t.need(shutil.which("strace"), "no strace here (tools/deps test)")
+    c = t.container("/probe", "sleep")
+    c.bundle.write_config()
+    create = ("create", "--bundle", c.bundle.path, c.id)
+    trace = t.tmp + "/trace"
+    t.eq(strace(t, "-e", "trace=fcntl", "--", *create, out=trace).wait(timeout=60), 0)
+    with open(trace, encoding="utf-8") as f:
+        at = next(n for n, call in enumerate(f, 1) if "F_ADD_SEALS" in call)
+    for refusals, code in ((3, 0), (100, 1)):
+        must(c.delete("--force"))
+        inject = f"inject=fcntl:error=EBUSY:when={at}..{at + refusals - 1}"
+        t.eq(strace(t, "-e", "trace=fcntl", "-e", inject, "--", *create).wait(timeout=60), code, refusals)
 
 
 @timeout(60)
