@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#define SEALS	   (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #define SEAL_TRIES 20
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
@@ -47,8 +47,8 @@ static int copy_all(int to, int from, off_t size)
 	return 0;
 }
 
-/* -EBUSY: somebody holds a page of it, reclaim or migration for example. The kernel waits 150 ms for
- * that, and on a busy machine it takes longer. */
+/* -EBUSY: somebody holds a page of it, reclaim or migration for example. The kernel waits 150 ms
+ * for that, and on a busy machine it takes longer. */
 static int seal(int copy)
 {
 	int r = -EBUSY;
