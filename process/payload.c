@@ -107,23 +107,48 @@ static char *home_of(uint32_t uid)
 	return xstrdup("/");
 }
 
-/* Of several settings of one name the last counts, as for every engine's users; getenv(3) would
- * take the first. */
+struct setting {
+	const char *text;
+	size_t name_len, at;
+};
+
+static int by_name_and_place(const void *a, const void *b)
+{
+	const struct setting *x = a, *y = b;
+	int r;
+
+	if (x->name_len != y->name_len)
+		return x->name_len < y->name_len ? -1 : 1;
+	r = memcmp(x->text, y->text, x->name_len);
+	return r ? r : x->at < y->at ? -1 : 1;
+}
+
+static bool same_name(const struct setting *x, const struct setting *y)
+{
+	return x->name_len == y->name_len && memcmp(x->text, y->text, x->name_len) == 0;
+}
+
+/* Of several settings of one name the last counts, as for every engine's users, where the first
+ * was; getenv(3) would take the first. An image may have very many. */
 static char **last_of_each(char *const *env)
 {
-	char **out = xcalloc(strv_len(env) + 1, sizeof(char *));
-	size_t n = 0;
+	size_t n = strv_len(env), kept = 0;
+	_cleanup_free_ struct setting *v = xcalloc(n + 1, sizeof(*v));
+	char **out = xcalloc(n + 1, sizeof(*out));
 
-	for (; env && *env; env++) {
-		size_t len = strcspn(*env, "="), i = 0;
-
-		while (i < n && !(strncmp(out[i], *env, len) == 0 && out[i][len] == '='))
-			i++;
-		if (i == n)
-			n++;
-		free(out[i]);
-		out[i] = xstrdup(*env);
+	for (size_t i = 0; i < n; i++)
+		v[i] = (struct setting){ env[i], strcspn(env[i], "="), i };
+	qsort(v, n, sizeof(*v), by_name_and_place);
+	for (size_t i = 0, first = 0; i < n; i++) {
+		if (i + 1 < n && same_name(&v[first], &v[i + 1]))
+			continue;
+		out[v[first].at] = xstrdup(v[i].text);
+		first = i + 1;
 	}
+	for (size_t i = 0; i < n; i++)
+		if (out[i])
+			out[kept++] = out[i];
+	out[kept] = NULL;
 	return out;
 }
 

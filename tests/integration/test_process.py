@@ -185,6 +185,17 @@ def test_env_is_exactly_the_config(t):
     t.eq([e for e in env if not e.startswith("HOME=")], ["PATH=/bin", "A=1", "EMPTY=", "B=a=b c"])
 
 
+@bailey_only("others keep both, or sort")
+def test_last_setting_counts(t):
+    """Where the first was; and an image may have very many."""
+    c = t.container()
+    c.config.process["env"] = ["PATH=/bin", "A=1", "AB=2", "A=3", "B=4", "A=", "AB=5=6"]
+    t.eq([e for e in c.report()["env"] if not e.startswith("HOME=")], ["PATH=/bin", "A=", "AB=5=6", "B=4"])
+    many = [f"A{i % 30000}={i}" for i in range(60000)]
+    c.config.process["env"] = ["PATH=/bin", *many]
+    t.eq([e for e in c.report()["env"] if not e.startswith("HOME=")], ["PATH=/bin", *many[30000:]])
+
+
 @cases(root=(0, "/root"), user=(1000, "/home/user"), unknown=(4242, "/"))
 def test_home_default(t, uid, home):
     c = t.container()
