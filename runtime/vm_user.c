@@ -52,12 +52,16 @@ static int not_mapped(const char *what, const char *kind, uint32_t id, struct er
 static int check_groups(int dir, char *const *gids, const struct spec_user *u, struct err *e)
 {
 	_cleanup_free_ char *setgroups = NULL;
+	int r;
 
 	for (size_t i = 0; i < u->additional_gids.n; i++)
 		if (!map_has(gids, u->additional_gids.v[i]))
 			return not_mapped("additionalGids", "gid", u->additional_gids.v[i], e);
-	if (u->additional_gids.n && kfile_read(dir, "setgroups", &setgroups) == 0 &&
-	    streq(setgroups, "deny"))
+	if (!u->additional_gids.n)
+		return 0;
+	if ((r = kfile_read(dir, "setgroups", &setgroups)) < 0)
+		return err_errno(e, -r, "read setgroups of the container's user namespace");
+	if (streq(setgroups, "deny"))
 		return err_set(e, EPERM,
 		    ".process.user.additionalGids: setgroups is denied in this user namespace (its "
 		    "mapping must be written by newgidmap or by root)");

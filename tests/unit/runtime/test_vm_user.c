@@ -70,6 +70,8 @@ TEST(maps)
 	put(proc, "17/setgroups", "allow\n");
 	check_cases(proc);
 	(void)unlinkat(proc, "17/setgroups", 0);
+	CHECK_INT(vm_check_user(proc, 17, &root, &e), 0);
+	CHECK_INT(vm_check_user(proc, 17, &u, &e), -ENOENT);
 	put(proc, "17/setgroups", "deny\n");
 	CHECK_INT(vm_check_user(proc, 17, &root, &e), 0);
 	CHECK_INT(vm_check_user(proc, 17, &u, &e), -EPERM);
