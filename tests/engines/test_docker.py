@@ -262,7 +262,7 @@ def _answered(address, port):
 @cases(**RUNTIMES)
 def test_published_port(t, rt):
     """A client on the host, by the published port and by the container's own address."""
-    d = Docker(t, rt)
+    d = Docker(t, rt, iptables=True)
     n = d.up(*SERVE, opts=["-p", "127.0.0.1:0:8000"])
     port = int(must(d("port", n, "8000")).out.split(":")[1])
     wait_for("an answer by the published port", lambda: _answered("127.0.0.1", port), 30)
@@ -275,7 +275,7 @@ def test_published_port(t, rt):
 def test_two_on_a_network(t, rt):
     """A name from dockerd's name server, and a connection from one container to the other. The
     network namespace is set up by dockerd's prestart hook."""
-    d = Docker(t, rt)
+    d = Docker(t, rt, iptables=True)
     must(d("network", "create", t.mark))
     n = d.up(*SERVE, opts=["--network", t.mark, "--network-alias", "server"])
     address = d.inspect(n)["NetworkSettings"]["Networks"][t.mark]["IPAddress"]

@@ -51,7 +51,7 @@ def _limits(t, d, n):
 @timeout(600)
 @bailey_only("isolation level vm")
 def test_life(t):
-    d = Docker(t, vm.program(t))
+    d = Docker(t, vm.program(t), iptables=True)
     opts = ["-p", "127.0.0.1:0:8000", "--hostname", "keep", "-e", "A=b", "-w", "/tmp"]
     if _has("memory") and _has("cpu"):
         opts += ["--memory", "64m", "--cpus", "0.5"]
@@ -90,7 +90,7 @@ def test_life(t):
 @timeout(600)
 @bailey_only("isolation level vm")
 def test_volumes_build_and_refusals(t):
-    d = Docker(t, vm.program(t))
+    d = Docker(t, vm.program(t), iptables=True)
     v = t.dir("volume")
     t.file("volume/in", "from host\n")
     r = d.run("/bin/sh", "-c", "cat /v/in; echo back >/v/out; touch /r/x || echo refused; "

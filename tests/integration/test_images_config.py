@@ -14,15 +14,19 @@ broken:x:nonsense:1:::
 GROUP = "root:x:0:\nprimary:x:2001:\nextra:x:3001:app,other\nmore:x:3002:app\nbad:x:z:app\n"
 
 
+def _image(t, config, top):
+    lay = Layout(os.path.join(t.tmp, "layout"))
+    lay.image([make_tar([entry("etc/passwd", PASSWD), entry("etc/group", GROUP)])],
+              {"Cmd": ["/probe"], **(config or {})}, top=top)
+    return lay
+
+
 def config_of(t, config=None, *opts, top=None):
-    users = make_tar([entry("etc/passwd", PASSWD), entry("etc/group", GROUP)])
-    lay = basic(t, config=config, top=top, more=[users])
-    return Store(t).config(lay.source, *opts)
+    return Store(t).config(_image(t, config, top).source, *opts)
 
 
 def fails(t, config, *texts, opts=(), top=None):
-    users = make_tar([entry("etc/passwd", PASSWD), entry("etc/group", GROUP)])
-    lay = basic(t, config=config, more=[users], top=top)
+    lay = _image(t, config, top)
     path = os.path.join(t.tmp, "refused")
     t.fails(Store(t)("bundle", "--flat", *opts, lay.source, path), *texts)
     t.true(not os.path.exists(path), "nothing is left of the bundle")

@@ -1,4 +1,5 @@
 """Images made by hand, so that a test decides about every byte: an OCI layout, or archives of one."""
+import functools
 import gzip
 import hashlib
 import io
@@ -16,6 +17,7 @@ TAR = "application/vnd.oci.image.layer.v1.tar"
 REF = "org.opencontainers.image.ref.name"
 
 
+@functools.lru_cache
 def digest(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
@@ -25,7 +27,8 @@ def zstd(data):
                           check=True).stdout
 
 
-PACK = {"": lambda d: d, "+gzip": lambda d: gzip.compress(d, 1, mtime=0), "+zstd": zstd}
+PACK = {"": lambda d: d, "+zstd": zstd,
+        "+gzip": functools.lru_cache(lambda d: gzip.compress(d, 1, mtime=0))}
 
 
 def entry(name, data=None, type_=None, mode=None, uid=0, gid=0, link="", **more):
@@ -56,18 +59,28 @@ _rootfs = {}
 def rootfs_tar(t):
     """The test bundles' rootfs as a layer, every file root's."""
     if t.probe_path not in _rootfs:
-        path = os.path.join(t.tmp, "rootfs-for-layer")
-        make_rootfs(path, t.probe_path)
-        out = io.BytesIO()
-
-        def owned(info):
-            info.uid = info.gid = info.mtime = 0
-            info.uname = info.gname = ""
-            return info
-        with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            tar.add(path, "./", filter=owned)
-        _rootfs[t.probe_path] = out.getvalue()
+        _rootfs[t.probe_path] = _rootfs_of(t.probe_path, os.path.join(t.tmp, "rootfs-for-layer"))
     return _rootfs[t.probe_path]
+
+
+def _rootfs_of(probe, path):
+    make_rootfs(path, probe)
+    out = io.BytesIO()
+
+    def owned(info):
+        info.uid = info.gid = info.mtime = 0
+        info.uname = info.gname = ""
+        return info
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        tar.add(path, "./", filter=owned)
+    return out.getvalue()
+
+
+def prepare(probe, tmp):
+    """Packs that layer once, before the tests' processes are forked."""
+    _rootfs[probe] = _rootfs_of(probe, os.path.join(tmp, "rootfs-for-layer"))
+    for data in (_rootfs[probe], PACK["+gzip"](_rootfs[probe])):
+        digest(data)
 
 
 class Layout:

@@ -53,13 +53,22 @@ def processes(grace=2.0):
         time.sleep(0.01)
 
 
+def _children(cgroup):
+    """Most cgroups have none but some seventy files; the count of links says so without a look."""
+    try:
+        if os.stat(cgroup).st_nlink == 2:
+            return []
+        return [e.path for e in os.scandir(cgroup) if e.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
 def cgroups(mark):
     """Directories of the cgroup tree whose name holds the mark, children of those left out."""
-    found = []
-    for top, dirs, _ in os.walk("/sys/fs/cgroup"):
-        hits = [d for d in dirs if mark in d]
-        found += [os.path.join(top, d) for d in hits]
-        dirs[:] = [d for d in dirs if mark not in d]
+    found, queue = [], ["/sys/fs/cgroup"]
+    while queue:
+        for d in _children(queue.pop()):
+            (found if mark in os.path.basename(d) else queue).append(d)
     return found
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 
-from . import clock, discover, host, kernel, leaks, reaper, testing, vm
+from . import clock, discover, host, images, kernel, leaks, reaper, testing, vm
 
 HERE = os.path.dirname(discover.TESTS)
 # Directories that tests and podman make on the way to their own; removed if they were not there.
@@ -114,7 +114,7 @@ def _child(case, settings, tmp, out):
 class Job:
     def __init__(self, case, settings, number):
         self.case, self.settings = case, settings
-        self.mark = f"bt{os.getpid()}x{number}"
+        self.mark = f"bt{os.getpid()}x{number}z"  # no mark is the beginning of another
         self.tmp = os.path.join(settings.tmp, self.mark)
         # A high number: tests place descriptors of their own at 3 and up.
         low = os.memfd_create("outcome", 0)
@@ -393,6 +393,8 @@ def main():
     report, start = Report(a.full), time.monotonic()
     try:
         host.add_test_user(a.tmp)
+        if any("images" in c.name for c in cases):
+            images.prepare(a.probe, a.tmp)
         _loop(cases, a, report)
     except KeyboardInterrupt:
         report.add(Outcome("interrupted", "fail", "the rest was not run"))
