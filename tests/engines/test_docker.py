@@ -328,7 +328,7 @@ def test_limits_act(t, rt):
     r = d("run", "--name", n, "--memory", "32m", "--memory-swap", "32m", IMAGE, "/bin/sh", "-c",
           "exec dd if=/dev/zero of=/dev/null bs=100M count=1")
     t.eq(r.code, 137, "exit code")
-    t.eq(d.inspect(n)["State"]["OOMKilled"], True, "OOMKilled")
+    wait_for("OOMKilled", lambda: d.inspect(n)["State"]["OOMKilled"])
     r = d.run("/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 100 & done; echo all",
               opts=["--pids-limit", "5"])
     t.lacks(r.out, "all", "nine processes with a limit of five")
