@@ -32,7 +32,8 @@ static const struct opt opts[] = {
 	{ 0 },
 };
 
-/* The container's end is its deletion; while it runs, other verbs may take the lock. */
+/* The container's end is its deletion, and so is the end of the wait for it: nobody knows of it
+ * then. While it runs, other verbs may take the lock. */
 static int stay(struct container *c, const struct create_opts *o, int master, struct err *e)
 {
 	struct err gone = ERR_INIT;
@@ -40,8 +41,9 @@ static int stay(struct container *c, const struct create_opts *o, int master, st
 
 	container_unlock(c);
 	r = foreground_wait(c->pid, c->pidfd, master, &status, e);
-	if (r < 0 || o->keep)
-		return r < 0 ? r : status;
+	status = r < 0 ? r : status;
+	if (o->keep)
+		return status;
 	r = container_relock(c, &gone);
 	if (r == -ENOENT) /* somebody else deleted it */
 		return status;

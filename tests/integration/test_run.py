@@ -1,5 +1,6 @@
 """run: exit codes, standard streams, pid file, inherited descriptors, what the payload sees."""
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -7,6 +8,7 @@ import time
 from lib import clock, kernel
 from lib.container import Result, must, wait_for, wait_gone
 from lib.testing import bailey_only, cases, namespaces_only, timeout
+from lib.trace import strace
 
 
 @timeout(180)
@@ -270,6 +272,18 @@ def test_keep(t):
     must(c.run("--keep"))
     t.eq(c.status(), "stopped")
     must(c.delete())
+
+
+@bailey_only("peers' calls are others")
+def test_wait_that_fails(t):
+    """Whoever called knows of no container then, and there is none."""
+    t.need(shutil.which("strace"), "no strace here (tools/deps test)")
+    c = t.container("/probe", "sleep")
+    c.bundle.write_config()
+    p = strace(t, "-e", "trace=signalfd4", "-e", "inject=signalfd4:error=EMFILE", "--", "run", "--bundle",
+               c.bundle.path, c.id)
+    t.eq(p.wait(timeout=60), 1, "exit code")
+    t.fails(c.verb("state", c.id), "does not exist")
 
 
 def test_failed_run_leaves_nothing(t):
