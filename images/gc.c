@@ -131,6 +131,24 @@ static int sweep_dir(
 	return 0;
 }
 
+/* What processes left that were killed in file_replace(). */
+static int sweep_unfinished(struct store *s, int dirfd, const char *what, struct err *e)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		closep(&fd);
+		return err_errno(e, errno, "store %s: read %s", s->path, what);
+	}
+	for (struct dirent *ent; (ent = readdir(d));)
+		if (strstr(ent->d_name, ".tmp-") && unlinkat(dirfd, ent->d_name, 0) < 0)
+			return err_errno(
+			    e, errno, "store %s: remove %s%s", s->path, what, ent->d_name);
+	return 0;
+}
+
 static int sweep(struct store *s, struct mark *m, struct store_swept *ret, struct err *e)
 {
 	size_t locks = 0;
@@ -144,7 +162,10 @@ static int sweep(struct store *s, struct mark *m, struct store_swept *ret, struc
 	sort(m->roots);
 	if ((r = sweep_dir(s, s->layersfd, "layers", m->files, &ret->layers, e)) < 0 ||
 	    (r = sweep_dir(s, s->rootsfd, "roots", m->roots, &ret->roots, e)) < 0 ||
-	    (r = sweep_dir(s, s->blobsfd, "blobs", m->files, &ret->blobs, e)) < 0)
+	    (r = sweep_dir(s, s->blobsfd, "blobs", m->files, &ret->blobs, e)) < 0 ||
+	    (r = sweep_unfinished(s, s->namesfd, "names/", e)) < 0 ||
+	    (r = sweep_unfinished(s, s->refsfd, "refs/", e)) < 0 ||
+	    (r = sweep_unfinished(s, s->dirfd, "", e)) < 0)
 		return r;
 	/* Nobody holds one: who unpacks holds the store's lock as well. */
 	return sweep_dir(s, s->locksfd, "locks", NULL, &locks, e);

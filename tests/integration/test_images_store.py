@@ -17,6 +17,7 @@ from lib.container import must, wait_for, wait_gone
 from lib.host import SINGLE_UID
 from lib.images import Layout, Store, basic, digest, entry, make_tar, rootfs_tar
 from lib.testing import bailey_only, cases, timeout
+from lib.trace import kills
 
 
 def layered(t, n=4, name="layout", size=200000):
@@ -139,6 +140,24 @@ def test_prune_waits_and_rmi_does_not(t):
     p.communicate(timeout=20)
     t.eq(p.returncode, 0)
     t.eq(s.ls("layers"), [])
+
+
+@bailey_only("images")
+def test_prune_takes_unfinished_files(t):
+    """Of processes killed between a file's writing and its name's change to the right one."""
+    t.need(shutil.which("strace"), "no strace here (tools/deps test)")
+    lay = Layout(os.path.join(t.tmp, "layout"))
+    lay.image([make_tar([entry("d")])], {"Cmd": ["/x"]})
+    s = Store(t)
+
+    def unfinished():
+        return [n for _, _, names in os.walk(s.path) for n in names if ".tmp-" in n]
+    for _ in kills(t, "renameat", 30, "pull", "--store", s.path, lay.source,
+                   children=True):
+        pass
+    t.true(unfinished(), "some were killed with a file half done")
+    must(s("prune"))
+    t.eq(unfinished(), [])
 
 
 @bailey_only("images")

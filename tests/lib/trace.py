@@ -14,10 +14,11 @@ def strace(t, *options_and_verb, out="/dev/null"):
                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=TRACED)
 
 
-def kills(t, calls, most, *verb):
-    """Runs the verb with SIGKILL at its first call of that kind, at its second, until there is none left."""
+def kills(t, calls, most, *verb, children=False):
+    """Runs the verb with SIGKILL at its first call of that kind, at its second, until there is none left.
+    With children, each of these at its own."""
     for when in range(1, most):
-        code = strace(t, "-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={when}", "--",
+        code = strace(t, *["-f"] * children, "-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={when}", "--",
                       *verb).wait(timeout=60)
         yield f"after SIGKILL at {calls} {when}"
         if code == 0:
