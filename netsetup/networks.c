@@ -184,6 +184,21 @@ int network_load(const char *name, struct network *ret, struct err *e)
 	return 0;
 }
 
+int network_confirm(const struct network *n, int run, struct err *e)
+{
+	_cleanup_close_ int lock = -EBADF;
+	struct err ignored = ERR_INIT;
+	struct network now;
+	int r = run_lock(run, &lock, e);
+
+	if (r < 0)
+		return r;
+	if (find_file(n->name, &now, &ignored) && ip_equal(&now.subnet4, &n->subnet4) &&
+	    ip_equal(&now.subnet6, &n->subnet6))
+		return 0;
+	return err_set(e, ESTALE, "network \"%s\" was removed meanwhile: try again", n->name);
+}
+
 static int make_files_dir(struct err *e)
 {
 	if ((mkdir("/etc/bailey", 0755) < 0 && errno != EEXIST) ||

@@ -20,6 +20,7 @@
 
 #define PID_FILE       "pasta.pid"
 #define END_TIMEOUT_MS 5000
+#define ARGS_MAX       (1u << 20)
 
 static char *port_option(const struct net_port *p)
 {
@@ -169,15 +170,24 @@ int pasta_start(const struct net_request *q, const char *dir, int netns, pid_t p
 	    e, EIO, "--network pasta: pasta failed: %s", *text ? text : "without a word");
 }
 
-/* Is it pasta still? Its program is called pasta or pasta.avx2, and so is the process. */
-static bool is_pasta(pid_t pid)
+/* Is the process the one that wrote the file, and not a later one with its number? One of its
+ * arguments is the file's path. */
+static bool is_ours(pid_t pid, int dirfd)
 {
-	_cleanup_free_ char *name = NULL;
+	_cleanup_free_ char *args = NULL;
+	struct stat file, named;
 	char path[40];
+	size_t len;
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	return kfile_read(AT_FDCWD, path, &name) == 0 &&
-	       (startswith(name, "pasta") || startswith(name, "passt"));
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	if (file_read(AT_FDCWD, path, ARGS_MAX, &args, &len, &(struct err)ERR_INIT) < 0 ||
+	    fstatat(dirfd, PID_FILE, &file, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	for (size_t i = 0; i < len; i += strlen(args + i) + 1)
+		if (endswith(args + i, "/" PID_FILE) && lstat(args + i, &named) == 0 &&
+		    named.st_dev == file.st_dev && named.st_ino == file.st_ino)
+			return true;
+	return false;
 }
 
 int pasta_stop(int dirfd, struct err *e)
@@ -195,7 +205,7 @@ int pasta_stop(int dirfd, struct err *e)
 	if (parse_int_range(text, 2, INT32_MAX, &pid) < 0) /* killed while it wrote */
 		return 0;
 	pidfd = sys_pidfd_open((pid_t)pid, 0);
-	if (pidfd < 0 || !is_pasta((pid_t)pid))
+	if (pidfd < 0 || !is_ours((pid_t)pid, dirfd))
 		return 0;
 	if (sys_pidfd_send_signal(pidfd, SIGKILL) < 0 && errno != ESRCH)
 		return err_errno(e, errno, "end pasta (pid %d)", (int)pid);

@@ -94,6 +94,7 @@ int net_plan(
 	if (has_network(q->kind))
 		memcpy(j.link, p.link, sizeof(j.link));
 	if ((r = journal_write(&j, dirfd, e)) < 0 || (run >= 0 && (r = take(&p, run, &j, e)) < 0) ||
+	    (run >= 0 && (r = network_confirm(&p.net, run, e)) < 0) ||
 	    (r = dns_write(q, dirfd, &p.ip4, &p.ip6, e)) < 0)
 		return r;
 	*ret = p;

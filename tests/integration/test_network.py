@@ -2,13 +2,14 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 import time
 
 from lib import clock, host, kernel
-from lib.container import must
+from lib.container import kill_pid, must
 from lib.net import Net, addresses, bridges_call, claims, elements, end, links, observe, ping, say, sh, wait
 from lib.testing import bailey_only, cases, timeout
 from lib.trace import kills, strace
@@ -489,6 +490,27 @@ def test_named(t):
     t.fails(net("network", "inspect", "web"), "does not exist")
 
 
+@bailey_only(WHY)
+def test_removed_before_it_is_taken(t):
+    """rm looks when the container has read the network's file, and has no address in it yet."""
+    tools(t, "strace")
+    n = Net(t)
+    must(t.runtime("network", "create", "--subnet", "10.9.0.0/24", "web"))
+    c = t.container("/probe", "sleep")
+    c.bundle.write_config()
+    out = os.path.join(t.tmp, "trace")
+    p = strace(t, "-e", "trace=symlinkat", "-e", "inject=symlinkat:delay_enter=3000000:when=1", "--", "run",
+               "--detach", "--network", "web", "--bundle", c.bundle.path, c.id, out=out)
+    t.later(end, p)
+    wait(lambda: os.path.exists(os.path.join(t.root, c.id, "network.json")), "the network's choice")
+    must(t.runtime("network", "rm", "web"))
+    t.eq(p.wait(timeout=60), 1, "exit code")
+    with open(out, encoding="utf-8") as f:
+        t.has(f.read(), '"10.9.0.2"', "the claim was what it waited for")
+    t.eq(claims(), [])
+    t.eq(links(), ["lo"])
+
+
 def bridges_have_vlans():
     made = subprocess.run(["ip", "link", "add", "try0", "type", "bridge", "vlan_filtering", "1"],
                           stderr=subprocess.DEVNULL)
@@ -709,3 +731,24 @@ def test_pasta(t, rootless):
         pasta = int(f.read())
     must(a.delete("--force"))
     t.true(kernel.process_state(pasta) in (None, "Z", "X"), "pasta has ended")
+
+
+@bailey_only(WHY)
+def test_pasta_of_another(t):
+    """The number in the container's file is another's by now."""
+    tools(t, "pasta")
+    n = Net(t, outside=True)
+    t.need(os.path.exists("/dev/net/tun"), "no /dev/net/tun")
+    a, b = n.container("--network", "pasta"), n.container("--network", "pasta")
+    files = [os.path.join(t.root, c.id, "pasta.pid") for c in (a, b)]
+    pids = []
+    for path in files:
+        with open(path, encoding="ascii") as f:
+            pids.append(int(f.read()))
+    with open(files[0], "w", encoding="ascii") as f:
+        f.write(str(pids[1]))
+    must(a.delete("--force"))
+    t.eq(kernel.process_state(pids[1]) in ("S", "R"), True, "the other's lives")
+    kill_pid(pids[0], signal.SIGKILL)
+    must(b.delete("--force"))
+    t.true(kernel.process_state(pids[1]) in (None, "Z", "X"), "its own container's end is its end")
