@@ -164,7 +164,7 @@ testbed-image: ## make the test host's image from Debian packages (once; docs/te
 
 .PHONY: testbed-run
 testbed-run: export CMD := $(value CMD)
-testbed-run: all ## run CMD='…' as root in the test host, with its exit status
+testbed-run: all ## run CMD='…' as root in the test host; fails with "Error STATUS"
 	@tests/testbed/run --build $(B) --command "$$CMD"
 
 .PHONY: testbed-shell
