@@ -11,7 +11,6 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
-#include "images/spool.h"
 #include "images/store.h"
 
 struct mark {
@@ -131,8 +130,9 @@ static int sweep_dir(
 	return 0;
 }
 
-/* What processes left that were killed in file_replace(). */
-static int sweep_unfinished(struct store *s, int dirfd, const char *what, struct err *e)
+/* Files with part in the name; those of file_replace() have it when their process was killed. */
+static int sweep_files(
+    struct store *s, int dirfd, const char *what, const char *part, struct err *e)
 {
 	_cleanup_closedir_ DIR *d = NULL;
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -143,7 +143,8 @@ static int sweep_unfinished(struct store *s, int dirfd, const char *what, struct
 		return err_errno(e, errno, "store %s: read %s", s->path, what);
 	}
 	for (struct dirent *ent; (ent = readdir(d));)
-		if (strstr(ent->d_name, ".tmp-") && unlinkat(dirfd, ent->d_name, 0) < 0)
+		if (ent->d_name[0] != '.' && strstr(ent->d_name, part) &&
+		    unlinkat(dirfd, ent->d_name, 0) < 0 && errno != ENOENT)
 			return err_errno(
 			    e, errno, "store %s: remove %s%s", s->path, what, ent->d_name);
 	return 0;
@@ -163,9 +164,10 @@ static int sweep(struct store *s, struct mark *m, struct store_swept *ret, struc
 	if ((r = sweep_dir(s, s->layersfd, "layers", m->files, &ret->layers, e)) < 0 ||
 	    (r = sweep_dir(s, s->rootsfd, "roots", m->roots, &ret->roots, e)) < 0 ||
 	    (r = sweep_dir(s, s->blobsfd, "blobs", m->files, &ret->blobs, e)) < 0 ||
-	    (r = sweep_unfinished(s, s->namesfd, "names/", e)) < 0 ||
-	    (r = sweep_unfinished(s, s->refsfd, "refs/", e)) < 0 ||
-	    (r = sweep_unfinished(s, s->dirfd, "", e)) < 0)
+	    (r = sweep_files(s, s->namesfd, "names/", ".tmp-", e)) < 0 ||
+	    (r = sweep_files(s, s->refsfd, "refs/", ".tmp-", e)) < 0 ||
+	    (r = sweep_files(s, s->dirfd, "", ".tmp-", e)) < 0 ||
+	    (r = sweep_files(s, s->partialfd, "partial/", "", e)) < 0)
 		return r;
 	/* Nobody holds one: who unpacks holds the store's lock as well. */
 	return sweep_dir(s, s->locksfd, "locks", NULL, &locks, e);
@@ -190,8 +192,7 @@ int store_sweep(struct store *s, bool unused, bool wait, struct store_swept *ret
 
 	if ((r = lock_alone(s, wait, e)) < 0 ||
 	    (r = store_each_bundle(s, mark_bundle, &m, e)) < 0 ||
-	    (r = store_each_name(s, mark_name, &m, e)) < 0 || (r = sweep(s, &m, &swept, e)) < 0 ||
-	    (r = spool_sweep(s->partialfd, e)) < 0)
+	    (r = store_each_name(s, mark_name, &m, e)) < 0 || (r = sweep(s, &m, &swept, e)) < 0)
 		return r;
 	*ret = swept;
 	return 0;

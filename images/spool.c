@@ -94,19 +94,3 @@ void spool_drop(int dirfd, const struct digest *d)
 	if (dirfd >= 0)
 		(void)unlinkat(dirfd, name, 0);
 }
-
-int spool_sweep(int dirfd, struct err *e)
-{
-	_cleanup_closedir_ DIR *d = NULL;
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		closep(&fd);
-		return err_errno(e, errno, "read partial/");
-	}
-	for (struct dirent *ent; (ent = readdir(d));)
-		if (ent->d_name[0] != '.' && unlinkat(dirfd, ent->d_name, 0) < 0 && errno != ENOENT)
-			return err_errno(e, errno, "remove partial/%s", ent->d_name);
-	return 0;
-}

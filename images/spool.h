@@ -31,5 +31,3 @@ int spool_add(struct spool *s, const void *buf, size_t n, struct err *e);
 void spool_close(struct spool *s); /* what is there stays */
 /* Removes the blob's, whoever has it open. */
 void spool_drop(int dirfd, const struct digest *d);
-/* Removes all. */
-int spool_sweep(int dirfd, struct err *e);

@@ -44,8 +44,8 @@ int network_check_name(const char *name, struct err *e);
 /* "bridge" and "ptp" exist without a file: a private subnet that no route of the host nor network
  * overlaps is chosen and kept for this boot. -ENOENT for others without a file. */
 int network_load(const char *name, struct network *ret, struct err *e);
-/* For one who has taken an address in it since he loaded it: -ESTALE if it was removed before that.
- * From now on network_remove() sees the address. Takes run's lock (claim.h). */
+/* For one who has taken an address in it since he loaded it: -ESTALE if it was removed or changed
+ * before that. From now on network_remove() sees the address. Takes run's lock (claim.h). */
 int network_confirm(const struct network *n, int run, struct err *e);
 /* Fills in what is empty (interface, subnet, gateways), checks, writes the file; -EEXIST, also for
  * a bridge that another network has: only those of Open vSwitch may share one. */

@@ -184,6 +184,15 @@ int network_load(const char *name, struct network *ret, struct err *e)
 	return 0;
 }
 
+static bool is_same(const struct network *a, const struct network *b)
+{
+	return streq(a->interface, b->interface) && a->openvswitch == b->openvswitch &&
+	       a->vlan == b->vlan && ip_equal(&a->subnet4, &b->subnet4) &&
+	       ip_equal(&a->gateway4, &b->gateway4) && ip_equal(&a->subnet6, &b->subnet6) &&
+	       ip_equal(&a->gateway6, &b->gateway6) && a->mtu == b->mtu &&
+	       a->isolated == b->isolated;
+}
+
 int network_confirm(const struct network *n, int run, struct err *e)
 {
 	_cleanup_close_ int lock = -EBADF;
@@ -193,10 +202,10 @@ int network_confirm(const struct network *n, int run, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (find_file(n->name, &now, &ignored) && ip_equal(&now.subnet4, &n->subnet4) &&
-	    ip_equal(&now.subnet6, &n->subnet6))
+	if (find_file(n->name, &now, &ignored) && is_same(n, &now))
 		return 0;
-	return err_set(e, ESTALE, "network \"%s\" was removed meanwhile: try again", n->name);
+	return err_set(
+	    e, ESTALE, "network \"%s\" was removed or changed meanwhile: try again", n->name);
 }
 
 static int make_files_dir(struct err *e)

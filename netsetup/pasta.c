@@ -170,32 +170,37 @@ int pasta_start(const struct net_request *q, const char *dir, int netns, pid_t p
 	    e, EIO, "--network pasta: pasta failed: %s", *text ? text : "without a word");
 }
 
-/* Is the process the one that wrote the file, and not a later one with its number? One of its
- * arguments is the file's path. */
-static bool is_ours(pid_t pid, int dirfd)
+/* Is the process the one that was started for the container, and not a later one with its number?
+ * One of its arguments is the file's path. The directory may have another path by now, as another
+ * mount namespace sees it, but has its own name. */
+static int is_ours(pid_t pid, const char *dir, bool *ret, struct err *e)
 {
-	_cleanup_free_ char *args = NULL;
-	struct stat file, named;
+	_cleanup_free_ char *args = NULL, *tail = xasprintf("%s/" PID_FILE, strrchr(dir, '/'));
 	char path[40];
 	size_t len;
+	int r;
 
+	*ret = false;
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-	if (file_read(AT_FDCWD, path, ARGS_MAX, &args, &len, &(struct err)ERR_INIT) < 0 ||
-	    fstatat(dirfd, PID_FILE, &file, AT_SYMLINK_NOFOLLOW) < 0)
-		return false;
-	for (size_t i = 0; i < len; i += strlen(args + i) + 1)
-		if (endswith(args + i, "/" PID_FILE) && lstat(args + i, &named) == 0 &&
-		    named.st_dev == file.st_dev && named.st_ino == file.st_ino)
-			return true;
-	return false;
+	r = file_read(AT_FDCWD, path, ARGS_MAX, &args, &len, e);
+	if (r == -ENOENT || r == -ESRCH || r == -EFBIG) { /* ended, or has not got what we gave */
+		err_clear(e);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < len && !*ret; i += strlen(args + i) + 1)
+		*ret = endswith(args + i, tail);
+	return 0;
 }
 
-int pasta_stop(int dirfd, struct err *e)
+int pasta_stop(const char *dir, int dirfd, struct err *e)
 {
 	_cleanup_close_ int pidfd = -EBADF;
 	_cleanup_free_ char *text = NULL;
 	struct pollfd p;
 	int64_t pid;
+	bool ours;
 	int r = kfile_read(dirfd, PID_FILE, &text);
 
 	if (r == -ENOENT)
@@ -205,8 +210,8 @@ int pasta_stop(int dirfd, struct err *e)
 	if (parse_int_range(text, 2, INT32_MAX, &pid) < 0) /* killed while it wrote */
 		return 0;
 	pidfd = sys_pidfd_open((pid_t)pid, 0);
-	if (pidfd < 0 || !is_ours((pid_t)pid, dirfd))
-		return 0;
+	if (pidfd < 0 || (r = is_ours((pid_t)pid, dir, &ours, e)) < 0 || !ours)
+		return r;
 	if (sys_pidfd_send_signal(pidfd, SIGKILL) < 0 && errno != ESRCH)
 		return err_errno(e, errno, "end pasta (pid %d)", (int)pid);
 	p = (struct pollfd){ .fd = pidfd, .events = POLLIN };

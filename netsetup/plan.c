@@ -336,7 +336,7 @@ int net_undo(const char *dir, int dirfd, struct err *e)
 		return r;
 	r = run_inode(&here, e);
 	if (r == 0 && j.kind == NET_PASTA)
-		r = pasta_stop(dirfd, e);
+		r = pasta_stop(dir, dirfd, e);
 	if (r == 0)
 		r = here == j.host ? undo_here(&j, dir, e) : undo_elsewhere(&j, dir, e);
 	if (r < 0)

@@ -368,16 +368,15 @@ static int run_process(struct exec *x, struct err *e)
 	r = converse(x, &master, e);
 	if (r == 0 && x->o->pid_file)
 		r = write_pid_file(x->o->pid_file, x->pid, e);
+	if (r == 0 && !x->o->detach)
+		r = foreground_wait(x->pid, x->pidfd, master, &status, e);
 	if (r < 0) {
 		(void)sys_pidfd_send_signal(x->pidfd, SIGKILL);
 		while (waitpid(x->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		return r;
 	}
-	if (x->o->detach)
-		return 0;
-	r = foreground_wait(x->pid, x->pidfd, master, &status, e);
-	return r < 0 ? r : status;
+	return status;
 }
 
 static int check_terminal(const struct exec *x, struct err *e)

@@ -490,8 +490,9 @@ def test_named(t):
     t.fails(net("network", "inspect", "web"), "does not exist")
 
 
+@cases(removed=None, changed="--isolated")
 @bailey_only(WHY)
-def test_removed_before_it_is_taken(t):
+def test_removed_before_it_is_taken(t, again):
     """rm looks when the container has read the network's file, and has no address in it yet."""
     tools(t, "strace")
     n = Net(t)
@@ -499,11 +500,13 @@ def test_removed_before_it_is_taken(t):
     c = t.container("/probe", "sleep")
     c.bundle.write_config()
     out = os.path.join(t.tmp, "trace")
-    p = strace(t, "-e", "trace=symlinkat", "-e", "inject=symlinkat:delay_enter=3000000:when=1", "--", "run",
+    p = strace(t, "-e", "trace=symlinkat", "-e", f"inject=symlinkat:delay_enter={clock.often(2, 6)}000000:when=1", "--", "run",
                "--detach", "--network", "web", "--bundle", c.bundle.path, c.id, out=out)
     t.later(end, p)
     wait(lambda: os.path.exists(os.path.join(t.root, c.id, "network.json")), "the network's choice")
     must(t.runtime("network", "rm", "web"))
+    if again:
+        must(t.runtime("network", "create", "--subnet", "10.9.0.0/24", again, "web"))
     t.eq(p.wait(timeout=60), 1, "exit code")
     with open(out, encoding="utf-8") as f:
         t.has(f.read(), '"10.9.0.2"', "the claim was what it waited for")
@@ -748,7 +751,7 @@ def test_pasta_of_another(t):
     with open(files[0], "w", encoding="ascii") as f:
         f.write(str(pids[1]))
     must(a.delete("--force"))
-    t.eq(kernel.process_state(pids[1]) in ("S", "R"), True, "the other's lives")
+    t.true(kernel.process_state(pids[1]) in ("S", "R"), "the other's lives")
     kill_pid(pids[0], signal.SIGKILL)
     must(b.delete("--force"))
     t.true(kernel.process_state(pids[1]) in (None, "Z", "X"), "its own container's end is its end")

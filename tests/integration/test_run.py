@@ -286,6 +286,18 @@ def test_wait_that_fails(t):
     t.fails(c.verb("state", c.id), "does not exist")
 
 
+@bailey_only("peers' calls are others")
+def test_wait_for_exec_that_fails(t):
+    """The process has ended with bailey, the container goes on."""
+    t.need(shutil.which("strace"), "no strace here (tools/deps test)")
+    c = t.container("/probe", "sleep")
+    c.up()
+    p = strace(t, "-e", "trace=signalfd4", "-e", "inject=signalfd4:error=EMFILE", "--", "exec", c.id, "/bin/sleep",
+               "1000")
+    t.true(p.wait(timeout=60) not in (0, 137), "exit code")
+    t.lacks(must(c.exec("/bin/ps", "-o", "args")).out, "sleep 1000", "processes")
+
+
 def test_failed_run_leaves_nothing(t):
     c = t.container()
     c.config.mount("/x", "nosuchfs", "none")

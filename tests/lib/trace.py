@@ -18,8 +18,8 @@ def kills(t, calls, most, *verb, children=False):
     """Runs the verb with SIGKILL at its first call of that kind, at its second, until there is none left.
     With children, each of these at its own."""
     for when in range(1, most):
-        code = strace(t, *["-f"] * children, "-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={when}", "--",
-                      *verb).wait(timeout=60)
+        code = strace(t, *["-f"] * children, "-e", f"trace={calls}",
+                      "-e", f"inject={calls}:signal=KILL:when={when}", "--", *verb).wait(timeout=60)
         yield f"after SIGKILL at {calls} {when}"
         if code == 0:
             return
